@@ -1,0 +1,1 @@
+"""Real stand-ins for what a test must control: time and randomness."""
