@@ -1,0 +1,1 @@
+"""Who may sign: key stores, certificates, rotation, revocation."""

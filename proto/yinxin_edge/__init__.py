@@ -1,0 +1,1 @@
+"""The machinery at the boundary that every process shares: clock, database, gRPC, TLS, journal."""

@@ -1,0 +1,1 @@
+"""A region's service: it issues, signs, stores, logs and publishes electronic licences."""
