@@ -1,1 +1,1 @@
-"""A region's service: it issues, signs, stores, logs and publishes electronic licences."""
+"""A region's service: issue, store, log, change and show electronic licences."""
