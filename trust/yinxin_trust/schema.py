@@ -17,7 +17,7 @@ Times are Unix milliseconds (``_ms``); dates inside licences are not columns.
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 from sqlalchemy import (
     BigInteger,
@@ -45,9 +45,9 @@ metadata: Final = MetaData(
     }
 )
 
-_BY_SUBJECT: Final = {"postgresql_partition_by": "HASH (subject_ref)"}
+_BY_SUBJECT: Final[dict[str, Any]] = {"postgresql_partition_by": "HASH (subject_ref)"}
 # WITHOUT ROWID: one tree instead of two, for rows small enough to sit in its nodes.
-_ONE_TREE: Final = {"sqlite_with_rowid": False}
+_ONE_TREE: Final[dict[str, Any]] = {"sqlite_with_rowid": False}
 
 # --- What belongs to a subject --------------------------------------------------------
 
