@@ -175,6 +175,14 @@ class Es256:
         """Convert r ‖ s to DER SEQUENCE {r, s}."""
         return _der(signature)
 
+    def from_x509_signature(self, signature: bytes) -> bytes:
+        """Convert DER SEQUENCE {r, s} to r ‖ s; see `Suite.from_x509_signature`."""
+        try:
+            r, s = decode_dss_signature(signature)
+            return r.to_bytes(_COORDINATE, "big") + s.to_bytes(_COORDINATE, "big")
+        except (ValueError, OverflowError) as error:
+            raise MalformedError("ES256: not a DER signature", reason="SIGNATURE") from error
+
     def x509_signature_oid(self) -> x509.ObjectIdentifier:
         """Return ecdsa-with-SHA256."""
         return SignatureAlgorithmOID.ECDSA_WITH_SHA256

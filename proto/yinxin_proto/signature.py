@@ -113,6 +113,14 @@ class Suite(Protocol):
         """Convert a signature from JOSE form to what an X.509 BIT STRING holds."""
         ...
 
+    def from_x509_signature(self, signature: bytes) -> bytes:
+        """Convert what an X.509 BIT STRING holds to JOSE form.
+
+        Raises:
+            MalformedError: Not a signature of this suite in X.509 form.
+        """
+        ...
+
     def x509_signature_oid(self) -> x509.ObjectIdentifier:
         """Return the signatureAlgorithm OID of certificates this suite signs."""
         ...
