@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import binascii
 import json
-import re
 import zlib
 from typing import Any, Final, TypeAlias
 
@@ -25,9 +24,12 @@ MAX_JSON_DEPTH: Final = 16
 MAX_SAFE_INTEGER: Final = (1 << 53) - 1
 """RFC 8785 §3.2.2.3: integers beyond this do not survive every JSON reader."""
 
-_PADDING: Final = {0: b"", 2: b"==", 3: b"="}
-_URL_ALPHABET: Final = re.compile(rb"[A-Za-z0-9_-]*\Z")
-_TO_STANDARD: Final = bytes.maketrans(b"-_", b"+/")
+_PADDING: Final = (b"", b"", b"==", b"=")
+_LAST_CHARACTERS: Final = (b"", b"", b"AQgw", b"AEIMQUYcgkosw048")
+"""By length mod 4: the characters whose unused low bits are zero. Any other in
+the last place would give one value several spellings."""
+# The standard alphabet's own + / = become a blank, which strict mode refuses.
+_TO_STANDARD: Final = bytes.maketrans(b"-_+/=", b"+/   ")
 _TO_URL: Final = bytes.maketrans(b"+/", b"-_")
 
 
@@ -47,28 +49,20 @@ def b64url_decode(text: str | bytes, *, max_bytes: int = MAX_JSON_BYTES) -> byte
         MalformedError: Padding, a foreign character, stray trailing bits, or
             more than ``max_bytes``.
     """
-    if isinstance(text, str):
-        if not text.isascii():
-            raise MalformedError("base64url: a character outside ASCII", reason="BASE64URL")
-        raw = text.encode("ascii")
-    else:
-        raw = text
-    if len(raw) * 3 // 4 > max_bytes:
-        raise MalformedError(f"base64url: more than {max_bytes} bytes", reason="TOO_LARGE")
-    padding = _PADDING.get(len(raw) % 4)
-    if padding is None or _URL_ALPHABET.match(raw) is None:
+    try:
+        raw = text.encode("ascii") if isinstance(text, str) else text
+        tail = len(raw) & 3
+        if tail and (tail == 1 or raw[-1] not in _LAST_CHARACTERS[tail]):
+            raise MalformedError(
+                "base64url: a wrong length, or stray bits after the last byte", reason="BASE64URL"
+            )
+        if len(raw) * 3 >> 2 > max_bytes:
+            raise MalformedError(f"base64url: more than {max_bytes} bytes", reason="TOO_LARGE")
+        return binascii.a2b_base64(raw.translate(_TO_STANDARD) + _PADDING[tail], strict_mode=True)
+    except (UnicodeEncodeError, binascii.Error) as error:
         raise MalformedError(
-            "base64url: a character outside the URL-safe alphabet, padding, or a wrong length",
-            reason="BASE64URL",
-        )
-    data = binascii.a2b_base64(raw.translate(_TO_STANDARD) + padding)
-    if padding:
-        # The unused low bits of the last character must be zero, or one value
-        # would have several spellings (and signatures several encodings).
-        last = binascii.b2a_base64(data[-(len(data) % 3) :], newline=False).rstrip(b"=")
-        if last[-1:] != raw[-1:].translate(_TO_STANDARD):
-            raise MalformedError("base64url: stray bits after the last byte", reason="BASE64URL")
-    return data
+            "base64url: a character outside the URL-safe alphabet", reason="BASE64URL"
+        ) from error
 
 
 def _unique_members(pairs: list[tuple[str, Json]]) -> dict[str, Json]:
@@ -83,24 +77,38 @@ def _refuse_constant(_: str) -> Json:
 
 
 def _bounded_integer(digits: str) -> int:
-    if len(digits) > 17 or abs(int(digits)) > MAX_SAFE_INTEGER:
+    # Length first: int() of a million digits takes seconds.
+    if len(digits) > 17:
         raise MalformedError("JSON: an integer beyond ±(2^53-1)", reason="JSON_NUMBER")
-    return int(digits)
+    value = int(digits)
+    if not -MAX_SAFE_INTEGER <= value <= MAX_SAFE_INTEGER:
+        raise MalformedError("JSON: an integer beyond ±(2^53-1)", reason="JSON_NUMBER")
+    return value
 
 
 def _bounded_float(digits: str) -> float:
-    value = float(digits)
-    if len(digits) > 40 or value in (float("inf"), float("-inf")):
+    value = float(digits) if len(digits) <= 40 else float("inf")
+    if value in (float("inf"), float("-inf")):
         raise MalformedError("JSON: a number out of range", reason="JSON_NUMBER")
     return value
 
 
-_DECODER: Final = json.JSONDecoder(
+# What raw_decode calls; calling it directly saves a frame for each disclosure.
+_DECODER: Final[Any] = json.JSONDecoder(
     object_pairs_hook=_unique_members,
     parse_constant=_refuse_constant,
     parse_int=_bounded_integer,
     parse_float=_bounded_float,
 )
+_SCAN: Final = _DECODER.scan_once
+_ENCODE: Final = json.JSONEncoder(
+    ensure_ascii=False,
+    check_circular=False,
+    allow_nan=False,
+    sort_keys=True,
+    separators=(",", ":"),
+).encode
+_BLANKS: Final = " \t\r\n"
 
 
 def parse_json(
@@ -119,18 +127,22 @@ def parse_json(
     """
     if len(data) > max_bytes:
         raise MalformedError(f"JSON: more than {max_bytes} bytes", reason="TOO_LARGE")
-    # Cheap bound first: a text cannot nest deeper than it has openings.
-    if data.count(b"{") + data.count(b"[") > max_depth:
-        _check_depth(data, max_depth)
     try:
-        text = data.decode("utf-8")
-        value, end = _DECODER.raw_decode(text, _leading_space(text))
-    except (UnicodeDecodeError, ValueError, RecursionError) as error:
+        text = str(data, "utf-8")
+        start = 0 if text[0] not in _BLANKS else len(text) - len(text.lstrip(_BLANKS))
+        value, end = _SCAN(text, start)
+        if end != len(text) and text[end:].strip(_BLANKS):
+            raise MalformedError("JSON: text after the value", reason="JSON")
+        # A text cannot nest deeper than it has openings, nor can a value hold
+        # half a surrogate pair that the text does not spell as an escape.
+        if data.count(b"{") + data.count(b"[") > max_depth and _is_deeper(value, max_depth):
+            raise _too_deep(max_depth)
+        if b"\\ud" in data or b"\\uD" in data:
+            _ENCODE(value).encode("utf-8")
+    except RecursionError as error:
+        raise _too_deep(max_depth) from error
+    except (ValueError, IndexError, StopIteration) as error:
         raise MalformedError("JSON: not one well-formed UTF-8 JSON text", reason="JSON") from error
-    if text[end:].strip(" \t\r\n"):
-        raise MalformedError("JSON: text after the value", reason="JSON")
-    if b"\\u" in data:
-        _check_surrogates(value)
     return value
 
 
@@ -144,60 +156,56 @@ def parse_json_object(
     return value
 
 
-def _leading_space(text: str) -> int:
-    return len(text) - len(text.lstrip(" \t\r\n"))
+def _too_deep(max_depth: int) -> MalformedError:
+    return MalformedError(f"JSON: nested deeper than {max_depth} levels", reason="TOO_DEEP")
 
 
-def _check_depth(data: bytes, max_depth: int) -> None:
-    depth = 0
-    in_string = escaped = False
-    for byte in data:
-        if in_string:
-            if escaped:
-                escaped = False
-            elif byte == 0x5C:
-                escaped = True
-            elif byte == 0x22:
-                in_string = False
-        elif byte == 0x22:
-            in_string = True
-        elif byte in (0x7B, 0x5B):
-            depth += 1
-            if depth > max_depth:
-                raise MalformedError(
-                    f"JSON: nested deeper than {max_depth} levels", reason="TOO_DEEP"
-                )
-        elif byte in (0x7D, 0x5D):
-            depth -= 1
-
-
-def _check_surrogates(value: Json) -> None:
-    if isinstance(value, str):
-        try:
-            value.encode("utf-8")
-        except UnicodeEncodeError as error:
-            raise MalformedError("JSON: a lone surrogate", reason="JSON") from error
-    elif isinstance(value, dict):
-        for name, member in value.items():
-            _check_surrogates(name)
-            _check_surrogates(member)
-    elif isinstance(value, list):
-        for member in value:
-            _check_surrogates(member)
+def _is_deeper(value: Json, max_depth: int) -> bool:
+    """Whether containers nest more than ``max_depth`` deep; one level per turn."""
+    level = [value]
+    for _ in range(max_depth):
+        level = [
+            member
+            for container in level
+            if isinstance(container, dict | list)
+            for member in (container.values() if isinstance(container, dict) else container)
+        ]
+        if not level:
+            return False
+    return any(isinstance(member, dict | list) for member in level)
 
 
 def canonical_json(value: Json) -> bytes:
     """Serialise by the JSON Canonicalization Scheme (RFC 8785).
 
     Raises:
-        MalformedError: A value that JSON cannot express.
+        MalformedError: A value that JSON cannot express, or an integer beyond
+            ±(2^53-1).
     """
     try:
+        if _is_plain(value):
+            return _ENCODE(value).encode("utf-8")
         return rfc8785.dumps(value)
-    except (rfc8785.CanonicalizationError, UnicodeEncodeError) as error:
-        raise MalformedError(
-            "JSON: a value that RFC 8785 cannot express", reason="JSON"
-        ) from error
+    except (rfc8785.CanonicalizationError, UnicodeEncodeError, RecursionError) as error:
+        raise MalformedError("JSON: a value that RFC 8785 cannot express", reason="JSON") from error
+
+
+def _is_plain(value: Json) -> bool:
+    """Whether the standard encoder, five times faster, writes the same bytes.
+
+    It differs in fractions, in integers beyond 2^53, and in the order of names
+    beyond U+D7FF (RFC 8785 sorts by UTF-16 units).
+    """
+    kind: type = type(value)
+    if kind is str or value is None or kind is bool:
+        return True
+    if kind is int:
+        return bool(-MAX_SAFE_INTEGER <= value <= MAX_SAFE_INTEGER)
+    if kind is dict:
+        return all(type(name) is str and name < "\ud800" for name in value) and all(
+            map(_is_plain, value.values())
+        )
+    return kind is list and all(map(_is_plain, value))
 
 
 def parse_canonical_json(data: bytes, *, max_bytes: int, max_depth: int = MAX_JSON_DEPTH) -> Json:
