@@ -10,6 +10,7 @@ from __future__ import annotations
 import binascii
 import json
 import zlib
+from collections.abc import Callable
 from typing import Any, Final, TypeAlias
 
 import rfc8785
@@ -101,6 +102,10 @@ _DECODER: Final[Any] = json.JSONDecoder(
     parse_float=_bounded_float,
 )
 _SCAN: Final = _DECODER.scan_once
+SCAN_JSON: Final[Callable[[str, int], tuple[Json, int]]] = _SCAN
+"""The bare scanner under `parse_json`, for a hot path that itself bounds size
+and depth and refuses trailing text and escaped surrogates. Raises ValueError,
+StopIteration or RecursionError besides `MalformedError`."""
 _ENCODE: Final = json.JSONEncoder(
     ensure_ascii=False,
     check_circular=False,
