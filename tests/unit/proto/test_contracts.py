@@ -8,8 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import yinxin_proto.v1
 from google.protobuf.descriptor import Descriptor, FileDescriptor, MethodDescriptor
+
+import yinxin_proto.v1
+from yinxin_proto.v1.common_pb2 import CallContext
 
 CONTRACTS = Path(yinxin_proto.v1.__file__).parent
 MODULES = sorted(path.stem for path in CONTRACTS.glob("*.proto"))
@@ -35,12 +37,12 @@ def messages() -> Iterator[Descriptor]:
         yield from descriptor(module).message_types_by_name.values()
 
 
-@pytest.mark.parametrize("method", methods(), ids=lambda method: method.full_name)
+@pytest.mark.parametrize("method", list(methods()), ids=lambda method: method.full_name)
 def test_every_request_carries_the_call_context_first(method: MethodDescriptor) -> None:
     field = method.input_type.fields_by_number[1]
 
     assert field.name == "context"
-    assert field.message_type.full_name == "yinxin.v1.CallContext"
+    assert field.message_type is CallContext.DESCRIPTOR
 
 
 def test_a_subject_number_travels_in_its_own_message_alone() -> None:
