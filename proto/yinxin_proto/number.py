@@ -13,27 +13,37 @@ numbers), GB 32100-2015 (unified social credit codes), GB 11714-1997
 
 from __future__ import annotations
 
-import operator
 import re
-import string
 from collections.abc import Callable
 from datetime import date
 from enum import StrEnum
 from typing import Final, NoReturn, Self
 
+from yinxin_proto.checkdigit import (
+    CREDIT_ALPHABET,
+    citizen_id_check,
+    credit_code_check,
+    organisation_check,
+)
 from yinxin_proto.error import InvalidArgumentError
+
+__all__ = [
+    "MAX_TEXT_CHARACTERS",
+    "IdentifierType",
+    "SubjectNumber",
+    "citizen_id_check",
+    "credit_code_check",
+    "is_credit_code",
+    "organisation_check",
+    "parse",
+    "parse_credit_code",
+]
 
 MAX_TEXT_CHARACTERS: Final = 64
 """Bound on what is typed, before blanks and hyphens are dropped."""
 
-_CITIZEN_WEIGHTS: Final = (7, 9, 10, 5, 8, 4, 2, 1, 6, 3, 7, 9, 10, 5, 8, 4, 2)
-_CITIZEN_CHECKS: Final = "10X98765432"
-_CREDIT_ALPHABET: Final = "0123456789ABCDEFGHJKLMNPQRTUWXY"
-_CREDIT_WEIGHTS: Final = (1, 3, 9, 27, 19, 26, 16, 17, 20, 29, 25, 13, 8, 24, 10, 30, 28)
-_ORGANISATION_WEIGHTS: Final = (3, 7, 9, 10, 5, 8, 4, 2)
-
 _CITIZEN_ID: Final = re.compile(r"[0-9]{17}[0-9X]")
-_CREDIT_CODE: Final = re.compile(rf"[{_CREDIT_ALPHABET}]{{2}}[0-9]{{6}}[{_CREDIT_ALPHABET}]{{10}}")
+_CREDIT_CODE: Final = re.compile(rf"[{CREDIT_ALPHABET}]{{2}}[0-9]{{6}}[{CREDIT_ALPHABET}]{{10}}")
 _ORGANISATION_CODE: Final = re.compile(r"[0-9A-Z]{8}[0-9X]")
 
 _PROVINCE: Final = re.compile("1[1-5]|2[1-3]|3[1-7]|4[1-6]|5[0-4]|6[1-5]|71|8[1-3]")
@@ -111,14 +121,13 @@ class IdentifierType(StrEnum):
         Raises:
             InvalidArgumentError: No such code (``NUMBER_TYPE``).
         """
-        try:
-            return cls(code)
-        except ValueError:
-            raise InvalidArgumentError(
-                f"unknown type of number; known are {', '.join(cls)}", reason="NUMBER_TYPE"
-            ) from None
+        found = _BY_CODE.get(code)
+        if found is None:
+            _refuse("NUMBER_TYPE", f"unknown type of number; known are {', '.join(_BY_CODE)}")
+        return found
 
 
+_BY_CODE: Final[dict[str, IdentifierType]] = {kind.value: kind for kind in IdentifierType}
 _LEGAL_TYPES: Final = frozenset(
     {IdentifierType.USCC, IdentifierType.OTHER_LEGAL, IdentifierType.ORGANISATION_CODE}
 )
@@ -127,7 +136,8 @@ _LEGAL_TYPES: Final = frozenset(
 class SubjectNumber:
     """A checked number and its type; whatever prints it shows a mask.
 
-    Made by `parse` alone. Not a dataclass: ``asdict`` and ``replace`` would be ways around `reveal`.
+    Made by `parse` alone. Not a dataclass: ``asdict`` and ``replace`` would be
+    ways around `reveal`.
     """
 
     __slots__ = ("_value", "type")
@@ -215,32 +225,6 @@ def parse_credit_code(text: str) -> str:
 def is_credit_code(value: str) -> bool:
     """Whether ``value`` is a credit code in its canonical spelling."""
     return _CREDIT_CODE.fullmatch(value) is not None and credit_code_check(value[:17]) == value[17]
-
-
-def citizen_id_check(body: str) -> str:
-    """Return the check character of 17 digits (GB 11643 §7, ISO 7064 MOD 11-2)."""
-    total = _weighted(_CITIZEN_WEIGHTS, "0123456789", body)
-    return _CITIZEN_CHECKS[total % 11]
-
-
-def credit_code_check(body: str) -> str:
-    """Return the check character of 17 characters (GB 32100, annex A)."""
-    return _CREDIT_ALPHABET[-_weighted(_CREDIT_WEIGHTS, _CREDIT_ALPHABET, body) % 31]
-
-
-def organisation_check(body: str) -> str:
-    """Return the check character of 8 characters (GB 11714 §4.2)."""
-    total = _weighted(_ORGANISATION_WEIGHTS, string.digits + string.ascii_uppercase, body)
-    return "0123456789X"[-total % 11]
-
-
-def _weighted(weights: tuple[int, ...], alphabet: str, body: str) -> int:
-    if len(body) != len(weights):
-        _refuse("NUMBER_LENGTH", f"a check is computed over {len(weights)} characters")
-    values = [alphabet.find(character) for character in body]
-    if min(values) < 0:
-        _refuse("NUMBER_CHARACTER", f"a check is computed over the characters {alphabet}")
-    return sum(map(operator.mul, weights, values))
 
 
 def _refuse(reason: str, message: str) -> NoReturn:
