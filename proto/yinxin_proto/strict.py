@@ -94,15 +94,13 @@ def _bounded_float(digits: str) -> float:
     return value
 
 
-# What raw_decode calls; calling it directly saves a frame for each disclosure.
 _DECODER: Final[Any] = json.JSONDecoder(
     object_pairs_hook=_unique_members,
     parse_constant=_refuse_constant,
     parse_int=_bounded_integer,
     parse_float=_bounded_float,
 )
-_SCAN: Final = _DECODER.scan_once
-SCAN_JSON: Final[Callable[[str, int], tuple[Json, int]]] = _SCAN
+SCAN_JSON: Final[Callable[[str, int], tuple[Json, int]]] = _DECODER.scan_once
 """The bare scanner under `parse_json`, for a hot path that itself bounds size
 and depth and refuses trailing text and escaped surrogates. Raises ValueError,
 StopIteration or RecursionError besides `MalformedError`."""
@@ -135,7 +133,7 @@ def parse_json(
     try:
         text = str(data, "utf-8")
         start = 0 if text[0] not in _BLANKS else len(text) - len(text.lstrip(_BLANKS))
-        value, end = _SCAN(text, start)
+        value, end = SCAN_JSON(text, start)
         if end != len(text) and text[end:].strip(_BLANKS):
             raise MalformedError("JSON: text after the value", reason="JSON")
         # A text cannot nest deeper than it has openings, nor can a value hold
