@@ -1,0 +1,164 @@
+"""The exact bytes that an authority signs, whatever suite signs them.
+
+cryptography's builders do the encoding, under a throw-away P-256 key; then
+what that key left in the bytes (algorithm, subject's key, issuer) is replaced
+by what is meant. So hardware and suites that cryptography does not know sign
+the same way as any other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from hashlib import sha256
+from typing import Final
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from yinxin_ca import der
+from yinxin_ca.crl import RevocationReason
+from yinxin_ca.profile import AlternativeNames, Profile, Subject
+from yinxin_ca.register import CertificateRecord
+from yinxin_proto.error import IntegrityError
+from yinxin_proto.signature import PublicKey, Suite
+
+Extension = tuple[x509.ExtensionType, bool]
+"""A value, and whether it is critical."""
+
+_SOMEBODY: Final = x509.Name([])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Draft:
+    """What a certificate is to say of its subject."""
+
+    profile: Profile
+    """Its kind."""
+    subject: Subject
+    """Whom it is for."""
+    names: AlternativeNames
+    """Alternative names, already checked against the profile."""
+    public_key: PublicKey
+    """The key it certifies."""
+    serial: int
+    """Serial number."""
+    not_before: datetime
+    """First second of validity, UTC."""
+    not_after: datetime
+    """Last second of validity, UTC."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CrlDraft:
+    """What a revocation list is to say."""
+
+    number: int
+    """cRLNumber."""
+    this_update: datetime
+    """When it is made, UTC."""
+    next_update: datetime
+    """When the next will be there at the latest, UTC."""
+    records: Sequence[CertificateRecord]
+    """Revoked certificates."""
+
+
+def certificate_tbs(
+    draft: Draft, *, issuer: bytes | None, extensions: Sequence[Extension], suite: Suite
+) -> bytes:
+    """Return a DER TBSCertificate (RFC 5280 §4.1.2).
+
+    Args:
+        draft: What it says of its subject.
+        issuer: The issuer's DER Name; ``None`` for the subject's own.
+        extensions: What the issuer adds to the profile's.
+        suite: The suite of the issuer's key.
+    """
+    throw_away = ec.generate_private_key(ec.SECP256R1())
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(draft.subject.to_name())
+        .issuer_name(_SOMEBODY)
+        .serial_number(draft.serial)
+        .not_valid_before(draft.not_before)
+        .not_valid_after(draft.not_after)
+        .public_key(throw_away.public_key())
+    )
+    for value, critical in [*_subject_extensions(draft), *extensions]:
+        builder = builder.add_extension(value, critical)
+    fields = der.elements(builder.sign(throw_away, hashes.SHA256()).tbs_certificate_bytes)
+    fields[2] = der.algorithm(suite.x509_signature_oid())
+    fields[3] = fields[5] if issuer is None else issuer
+    fields[6] = draft.public_key.spki
+    return der.sequence(*fields)
+
+
+def crl_tbs(
+    draft: CrlDraft, *, issuer: bytes, key_identifier: x509.AuthorityKeyIdentifier, suite: Suite
+) -> bytes:
+    """Return a DER TBSCertList (RFC 5280 §5.1.2).
+
+    Args:
+        draft: What it says.
+        issuer: The issuer's DER Name.
+        key_identifier: The issuer's key.
+        suite: The suite of the issuer's key.
+    """
+    throw_away = ec.generate_private_key(ec.SECP256R1())
+    builder = (
+        x509.CertificateRevocationListBuilder(
+            revoked_certificates=[_entry(record) for record in draft.records]
+        )
+        .issuer_name(_SOMEBODY)
+        .last_update(draft.this_update)
+        .next_update(draft.next_update)
+        .add_extension(key_identifier, critical=False)
+        .add_extension(x509.CRLNumber(draft.number), critical=False)
+    )
+    fields = der.elements(builder.sign(throw_away, hashes.SHA256()).tbs_certlist_bytes)
+    fields[1] = der.algorithm(suite.x509_signature_oid())
+    fields[2] = issuer
+    return der.sequence(*fields)
+
+
+def key_identifier(key: PublicKey) -> x509.SubjectKeyIdentifier:
+    """Return a key's identifier: the first 160 bits of SHA-256 of its SPKI.
+
+    RFC 7093 §2 (4), which lets any unique value stand for the key; SHA-1 is
+    not needed anywhere.
+    """
+    return x509.SubjectKeyIdentifier(sha256(key.spki).digest()[:20])
+
+
+def _subject_extensions(draft: Draft) -> list[Extension]:
+    profile = draft.profile
+    found: list[Extension] = [
+        (profile.key_usage, True),
+        (key_identifier(draft.public_key), False),
+    ]
+    if profile.path_length is not None:
+        found.append((x509.BasicConstraints(ca=True, path_length=profile.path_length), True))
+    if profile.purposes:
+        found.append((x509.ExtendedKeyUsage(profile.purposes), False))
+    if names := draft.names.to_general_names():
+        found.append((x509.SubjectAlternativeName(names), False))
+    return found
+
+
+def _entry(record: CertificateRecord) -> x509.RevokedCertificate:
+    if record.revoked_at is None or record.reason is None:
+        raise IntegrityError(
+            "the register lists as revoked what has no date or reason", reason="REGISTER_RECORD"
+        )
+    builder = (
+        x509.RevokedCertificateBuilder()
+        .serial_number(record.serial)
+        .revocation_date(record.revoked_at)
+    )
+    # RFC 5280 §5.3.1: rather no reason than "unspecified".
+    if record.reason is not RevocationReason.UNSPECIFIED:
+        reason = x509.CRLReason(x509.ReasonFlags(record.reason.value))
+        builder = builder.add_extension(reason, critical=False)
+    return builder.build()

@@ -1,0 +1,221 @@
+"""Certificate revocation lists (RFC 5280 §5): read, verify, ask.
+
+A list only subtracts: a certificate that is not on it is not thereby good.
+Only complete lists of one issuer are read; a delta list, an indirect list or
+any other critical extension is refused rather than half understood. Reading
+needs nothing of the authority (`yinxin_ca.authority` writes them).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Final
+
+from cryptography import x509
+
+from yinxin_ca import der
+from yinxin_proto.error import MalformedError, VerificationError
+from yinxin_proto.signature import Suite
+
+MAX_CRL_BYTES: Final = 8 << 20
+MAX_CRL_ENTRIES: Final = 100_000
+
+
+class RevocationReason(StrEnum):
+    """CRLReason (RFC 5280 §5.3.1), without ``removeFromCRL``: delta lists are not used."""
+
+    UNSPECIFIED = "unspecified"
+    KEY_COMPROMISE = "keyCompromise"
+    CA_COMPROMISE = "cACompromise"
+    AFFILIATION_CHANGED = "affiliationChanged"
+    SUPERSEDED = "superseded"
+    CESSATION_OF_OPERATION = "cessationOfOperation"
+    CERTIFICATE_HOLD = "certificateHold"
+    PRIVILEGE_WITHDRAWN = "privilegeWithdrawn"
+    AA_COMPROMISE = "aACompromise"
+
+
+@dataclass(frozen=True, slots=True)
+class Revocation:
+    """One entry of a list."""
+
+    serial: int
+    """Serial number of the certificate."""
+    revoked_at: datetime
+    """From when it is not to be relied upon, UTC."""
+    reason: RevocationReason
+    """Why; ``UNSPECIFIED`` where the list gives no reason."""
+
+
+@dataclass(frozen=True, slots=True)
+class RevocationList:
+    """A list whose signature has been verified."""
+
+    issuer: bytes
+    """DER Name of the authority it speaks for."""
+    number: int
+    """cRLNumber; grows with every list of this issuer."""
+    this_update: datetime
+    """When it was made, UTC."""
+    next_update: datetime
+    """When a newer one will be there at the latest, UTC."""
+    entries: Mapping[int, Revocation]
+    """By serial number."""
+
+    def revocation(self, serial: int, at: datetime) -> Revocation | None:
+        """Return the entry that applies to a certificate at a moment, if any.
+
+        A revocation after ``at`` does not apply. Whether ``at`` lies within
+        what this list can speak for is the caller's to judge (`is_current`).
+        """
+        entry = self.entries.get(serial)
+        return entry if entry is not None and entry.revoked_at <= at else None
+
+    def is_revoked(self, serial: int, at: datetime) -> bool:
+        """Whether an entry applies to a certificate at a moment; see `revocation`."""
+        return self.revocation(serial, at) is not None
+
+    def is_current(self, at: datetime) -> bool:
+        """Whether ``this_update`` ≤ ``at`` < ``next_update``."""
+        return self.this_update <= at < self.next_update
+
+
+@dataclass(frozen=True, slots=True)
+class UnverifiedRevocationList:
+    """A list that parses; nothing in it may be relied upon yet."""
+
+    parsed: x509.CertificateRevocationList
+    """The list as read."""
+    content: RevocationList
+    """What it says."""
+
+    def verify(self, issuer: bytes, *, suite: Suite) -> RevocationList:
+        """Check that the authority with certificate ``issuer`` signed this list.
+
+        RFC 5280 §6.3.3 (f), (g). Whether that certificate is to be trusted is
+        decided elsewhere, as is how old a list may be.
+
+        Args:
+            issuer: DER certificate of the authority.
+            suite: The suite of its key, from the trust record.
+
+        Raises:
+            MalformedError: ``issuer`` is not a certificate of that suite.
+            VerificationError: Another issuer (reason ``CRL_ISSUER``), one that
+                may not sign lists (``CRL_KEY_USAGE``), another algorithm
+                (``CRL_ALGORITHM``), or a wrong signature (``SIGNATURE``).
+        """
+        certificate = _load_certificate(issuer)
+        tbs = self.parsed.tbs_certlist_bytes
+        subject, spki = der.elements(certificate.tbs_certificate_bytes)[5:7]
+        if self.content.issuer != subject or not _names_key(self.parsed, certificate):
+            raise VerificationError("the CRL is another authority's", reason="CRL_ISSUER")
+        if not _may_sign_lists(certificate):
+            raise VerificationError(
+                "the certificate is not one of an authority that signs CRLs",
+                reason="CRL_KEY_USAGE",
+            )
+        oid = suite.x509_signature_oid()
+        if self.parsed.signature_algorithm_oid != oid or der.elements(tbs)[1] != der.algorithm(oid):
+            raise VerificationError(
+                f"the CRL is not signed with {suite.name}", reason="CRL_ALGORITHM"
+            )
+        signature = suite.from_x509_signature(self.parsed.signature)
+        suite.load_public(spki).verify(signature, tbs)
+        return self.content
+
+
+def parse_crl(
+    data: bytes, *, max_bytes: int = MAX_CRL_BYTES, max_entries: int = MAX_CRL_ENTRIES
+) -> UnverifiedRevocationList:
+    """Parse a DER CertificateList.
+
+    Raises:
+        MalformedError: Not one (reason ``CRL``), without number or nextUpdate
+            (``CRL``), with a critical extension or of a kind that is not read
+            (``CRL_EXTENSION``), or beyond a bound (``TOO_LARGE``).
+    """
+    if len(data) > max_bytes:
+        raise MalformedError(f"CRL: more than {max_bytes} bytes", reason="TOO_LARGE")
+    try:
+        parsed = x509.load_der_x509_crl(data)
+        return UnverifiedRevocationList(parsed, _read(parsed, max_entries))
+    except (ValueError, TypeError, x509.DuplicateExtension, x509.InvalidVersion) as error:
+        raise MalformedError("CRL: not a DER certificate revocation list", reason="CRL") from error
+
+
+def _read(parsed: x509.CertificateRevocationList, max_entries: int) -> RevocationList:
+    if len(parsed) > max_entries:
+        raise MalformedError(f"CRL: more than {max_entries} entries", reason="TOO_LARGE")
+    _refuse_unread(parsed.extensions, {x509.DeltaCRLIndicator, x509.IssuingDistributionPoint})
+    try:
+        number = parsed.extensions.get_extension_for_class(x509.CRLNumber).value.crl_number
+    except x509.ExtensionNotFound as error:
+        raise MalformedError("CRL: it has no number", reason="CRL") from error
+    if parsed.next_update_utc is None:
+        raise MalformedError("CRL: it does not say when the next one comes", reason="CRL")
+    entries: dict[int, Revocation] = {}
+    for entry in map(_read_entry, parsed):
+        earlier = entries.get(entry.serial)
+        if earlier is None or entry.revoked_at < earlier.revoked_at:
+            entries[entry.serial] = entry
+    return RevocationList(
+        issuer=der.elements(parsed.tbs_certlist_bytes)[2],
+        number=number,
+        this_update=parsed.last_update_utc,
+        next_update=parsed.next_update_utc,
+        entries=MappingProxyType(entries),
+    )
+
+
+def _read_entry(entry: x509.RevokedCertificate) -> Revocation:
+    reason = RevocationReason.UNSPECIFIED
+    _refuse_unread(entry.extensions, {x509.CertificateIssuer})
+    for extension in entry.extensions:
+        if isinstance(extension.value, x509.CRLReason):
+            # removeFromCRL is no member: in a complete list it has no meaning.
+            reason = RevocationReason(extension.value.reason.value)
+    return Revocation(entry.serial_number, entry.revocation_date_utc, reason)
+
+
+def _refuse_unread(extensions: x509.Extensions, kinds: set[type[x509.ExtensionType]]) -> None:
+    for extension in extensions:
+        if extension.critical or type(extension.value) in kinds:
+            raise MalformedError(
+                f"CRL: extension {extension.oid.dotted_string} is not understood here",
+                reason="CRL_EXTENSION",
+            )
+
+
+def _load_certificate(data: bytes) -> x509.Certificate:
+    try:
+        certificate = x509.load_der_x509_certificate(data)
+        tuple(certificate.extensions)
+    except (ValueError, TypeError, x509.DuplicateExtension, x509.InvalidVersion) as error:
+        raise MalformedError(
+            "the issuer's certificate is not a DER certificate", reason="CERTIFICATE"
+        ) from error
+    return certificate
+
+
+def _names_key(parsed: x509.CertificateRevocationList, issuer: x509.Certificate) -> bool:
+    """Whether the list's authority key identifier, if any, is that of ``issuer``."""
+    try:
+        aki = parsed.extensions.get_extension_for_class(x509.AuthorityKeyIdentifier).value
+        ski = issuer.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
+    except x509.ExtensionNotFound:
+        return True
+    return aki.key_identifier is None or aki.key_identifier == ski.digest
+
+
+def _may_sign_lists(issuer: x509.Certificate) -> bool:
+    try:
+        constraints = issuer.extensions.get_extension_for_class(x509.BasicConstraints).value
+        usage = issuer.extensions.get_extension_for_class(x509.KeyUsage).value
+    except x509.ExtensionNotFound:
+        return False
+    return constraints.ca and usage.crl_sign

@@ -1,0 +1,181 @@
+"""The key that opens a key directory, sealed under a passphrase.
+
+scrypt (RFC 7914) turns the passphrase into a key-encryption key; under it lies
+the master key, so that a new passphrase rewrites one small file and no key.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
+
+from yinxin_ca import storage
+from yinxin_proto.clock import Entropy
+from yinxin_proto.error import (
+    AlreadyExistsError,
+    InvalidArgumentError,
+    KeyStoreError,
+    MalformedError,
+    WrongPassphraseError,
+)
+from yinxin_proto.strict import (
+    Json,
+    b64url_decode,
+    b64url_encode,
+    canonical_json,
+    parse_json_object,
+)
+
+MASTER_FILE: Final = "master.json"
+SCHEMA: Final = 1
+KEY_BYTES: Final = 32
+STORE_ID_BYTES: Final = 16
+SCRYPT_N: Final = 1 << 15
+"""With r = 8 and p = 1: 32 MiB and about 0.1 s for each guess (RFC 7914 §2)."""
+
+_R: Final = 8
+_P: Final = 1
+_SALT: Final = 16
+_NONCE: Final = 12
+_MAX_N: Final = 1 << 20
+_MAX_BYTES: Final = 4096
+_MEMBERS: Final = frozenset({"kdf", "nonce", "salt", "schema", "sealed", "store"})
+_KDF_MEMBERS: Final = frozenset({"n", "name", "p", "r"})
+
+
+@dataclass(frozen=True, slots=True)
+class MasterKey:
+    """An opened master key."""
+
+    store_id: bytes
+    """Random name of the store, 16 bytes; every key file repeats it."""
+    key: bytes = field(repr=False)
+    """AES-256 key that seals the key files."""
+
+    @classmethod
+    def create(cls, directory: Path, *, passphrase: str, entropy: Entropy) -> MasterKey:
+        """Make a master key and write it, sealed, into ``directory``.
+
+        Raises:
+            AlreadyExistsError: There is one already (reason ``STORE_EXISTS``).
+            InvalidArgumentError: An empty passphrase (``PASSPHRASE_EMPTY``).
+            KeyStoreError: The directory cannot be written.
+        """
+        master = cls(store_id=entropy.token(STORE_ID_BYTES), key=entropy.token(KEY_BYTES))
+        content = _seal(master, passphrase, entropy)
+        path = directory / MASTER_FILE
+        with storage.typed_errors(path, "writing"):
+            created = storage.write_new(path, content, entropy=entropy)
+        if not created:
+            raise AlreadyExistsError(
+                "the directory is a key store already; open it, or choose an empty one",
+                reason="STORE_EXISTS",
+            )
+        return master
+
+    @classmethod
+    def open(cls, directory: Path, *, passphrase: str) -> MasterKey:
+        """Read the master key of ``directory``.
+
+        Raises:
+            WrongPassphraseError: The passphrase does not open it.
+            KeyStoreError: None there (reason ``STORE_NOT_FOUND``), a damaged
+                file (``STORE_FILE``), or no permission (``STORE_DENIED``).
+        """
+        members = _read(directory / MASTER_FILE)
+        try:
+            store_id = b64url_decode(members["store"])
+            kek = _stretch(passphrase, b64url_decode(members["salt"]), members["kdf"]["n"])
+            sealed = b64url_decode(members["sealed"])
+            key = AESGCM(kek).decrypt(b64url_decode(members["nonce"]), sealed, _aad(members))
+        except InvalidTag:
+            raise WrongPassphraseError(
+                f"the passphrase does not open the key store (or {MASTER_FILE} was altered)"
+            ) from None
+        except (MalformedError, TypeError, AttributeError, ValueError) as error:
+            raise _damaged() from error
+        return cls(store_id=store_id, key=key)
+
+    def change_passphrase(self, directory: Path, *, passphrase: str, entropy: Entropy) -> None:
+        """Seal the master key under another passphrase, in place.
+
+        The old passphrase still opens copies of the old file: after a leak,
+        make a new store with new keys.
+
+        Raises:
+            InvalidArgumentError: An empty passphrase (``PASSPHRASE_EMPTY``).
+            KeyStoreError: The directory cannot be written.
+        """
+        path = directory / MASTER_FILE
+        content = _seal(self, passphrase, entropy)
+        with storage.typed_errors(path, "rewriting"):
+            storage.replace(path, content, entropy=entropy)
+
+
+def _seal(master: MasterKey, passphrase: str, entropy: Entropy) -> bytes:
+    if not passphrase:
+        raise InvalidArgumentError("a passphrase is needed", reason="PASSPHRASE_EMPTY")
+    salt, nonce = entropy.token(_SALT), entropy.token(_NONCE)
+    members: dict[str, Json] = {
+        "schema": SCHEMA,
+        "store": b64url_encode(master.store_id),
+        "kdf": {"name": "scrypt", "n": SCRYPT_N, "r": _R, "p": _P},
+        "salt": b64url_encode(salt),
+    }
+    kek = _stretch(passphrase, salt, SCRYPT_N)
+    sealed = AESGCM(kek).encrypt(nonce, master.key, _aad(members))
+    members |= {"nonce": b64url_encode(nonce), "sealed": b64url_encode(sealed)}
+    return canonical_json(members) + b"\n"
+
+
+def _aad(members: dict[str, Json]) -> bytes:
+    return canonical_json({name: members[name] for name in ("schema", "store", "kdf", "salt")})
+
+
+def _stretch(passphrase: str, salt: bytes, n: int) -> bytes:
+    # NFC: the same characters typed on another keyboard may arrive decomposed.
+    text = unicodedata.normalize("NFC", passphrase).encode("utf-8", "surrogatepass")
+    return Scrypt(salt=salt, length=KEY_BYTES, n=n, r=_R, p=_P).derive(text)
+
+
+def _read(path: Path) -> dict[str, Json]:
+    try:
+        with storage.typed_errors(path, "reading"):
+            content = storage.read_bounded(path, max_bytes=_MAX_BYTES)
+    except KeyStoreError as error:
+        if isinstance(error.__cause__, (FileNotFoundError, NotADirectoryError)):
+            raise KeyStoreError(
+                f"no key store in this directory ({MASTER_FILE} is missing)",
+                reason="STORE_NOT_FOUND",
+            ) from None
+        raise
+    try:
+        members = parse_json_object(content, max_bytes=_MAX_BYTES, max_depth=2)
+    except MalformedError as error:
+        raise _damaged() from error
+    kdf = members.get("kdf")
+    # Bounded before scrypt runs: a planted cost must not take the machine down.
+    if (
+        members.keys() != _MEMBERS
+        or members["schema"] != SCHEMA
+        or not isinstance(kdf, dict)
+        or kdf.keys() != _KDF_MEMBERS
+        or (kdf["name"], kdf["r"], kdf["p"]) != ("scrypt", _R, _P)
+        or not isinstance(kdf["n"], int)
+        or not SCRYPT_N <= kdf["n"] <= _MAX_N
+    ):
+        raise _damaged()
+    return members
+
+
+def _damaged() -> KeyStoreError:
+    return KeyStoreError(
+        f"{MASTER_FILE} is cut short or not a key store's; restore it from a backup",
+        reason="STORE_FILE",
+    )
