@@ -25,7 +25,6 @@ from yinxin_proto.signature import PublicKey, Suite
 MAX_CERTIFICATE_BYTES: Final = 8_192
 MAX_CHAIN: Final = 6
 
-_ANY_PURPOSE: Final = "2.5.29.37.0"
 _Extension = TypeVar("_Extension", bound=x509.ExtensionType)
 
 
