@@ -1,0 +1,163 @@
+"""Concealment: what an issuer hides in an SD-JWT (RFC 9901 §4.2, §5).
+
+Claims are written as a tree in which ``SD(value)`` marks what the holder may
+withhold. Each mark becomes a disclosure with a salt of its own and leaves a
+digest behind; digests are sorted, which says nothing about the claims' order,
+and decoys among them hide how many claims there are.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from json.encoder import encode_basestring
+from typing import Final
+
+from yinxin_proto.clock import Entropy
+from yinxin_proto.disclosure import (
+    DEFAULT_HASH,
+    DIGESTS,
+    DOTS,
+    HASH_NAME,
+    RESERVED,
+    Disclosure,
+    Hash,
+    encode_each,
+    hash_function,
+)
+from yinxin_proto.error import InvalidArgumentError
+from yinxin_proto.strict import Json, b64url_encode
+
+TYP: Final = "dc+sd-jwt"
+"""Type of an SD-JWT VC (draft-ietf-oauth-sd-jwt-vc §2.2.1)."""
+NEVER_CONCEALED: Final = frozenset({"iss", "nbf", "exp", "cnf", "vct", "vct#integrity", "status"})
+"""What an SD-JWT VC must not conceal (its §2.2.2.2): a holder who could leave
+out ``exp`` or ``status`` would outlive both."""
+
+SALT_BYTES: Final = 16
+MAX_DECOYS: Final = 64
+_SALTS_AT_ONCE: Final = 24
+
+ENCODE_JSON: Final = json.JSONEncoder(
+    ensure_ascii=False, allow_nan=False, separators=(",", ":")
+).encode
+"""Compact JSON in the order given: what is hashed and signed travels as it is."""
+
+
+class SD:
+    """Marks the value of a member, or an element of an array, as disclosable.
+
+    Marks may nest: what an outer mark hides can hold marks of its own, and
+    then both disclosures are needed to show the inner value (§6.3).
+    """
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: Json) -> None:
+        self.value = value
+
+    def __repr__(self) -> str:
+        return "SD(…)"
+
+
+def _salts(entropy: Entropy) -> Iterator[str]:
+    # Few calls, large pieces: the kernel is asked once for most licences.
+    while True:
+        pool = entropy.token(SALT_BYTES * _SALTS_AT_ONCE)
+        yield from encode_each(
+            [pool[at : at + SALT_BYTES] for at in range(0, len(pool), SALT_BYTES)]
+        )
+
+
+class _Concealment:
+    """One tree of claims being concealed."""
+
+    __slots__ = ("disclosures", "hashing", "salts")
+
+    def __init__(self, entropy: Entropy, hashing: Hash) -> None:
+        self.salts = _salts(entropy)
+        self.hashing = hashing
+        self.disclosures: list[Disclosure] = []
+
+    def object(self, claims: Mapping[str, Json], decoys: int = 0) -> dict[str, Json]:
+        concealed: dict[str, Json] = {}
+        digests = [self.decoy() for _ in range(decoys)]
+        for name, value in claims.items():
+            if name in RESERVED:
+                raise InvalidArgumentError(
+                    f"SD-JWT: no claim may be named {name}", reason=RESERVED[name]
+                )
+            if type(value) is SD:
+                digests.append(self.disclosure(name, value.value))
+            else:
+                concealed[name] = self.value(value)
+        if digests:
+            digests.sort()
+            concealed[DIGESTS] = digests
+        return concealed
+
+    def value(self, value: Json) -> Json:
+        kind = type(value)
+        if kind is dict:
+            return self.object(value)
+        if kind is list or kind is tuple:
+            return [
+                {DOTS: self.disclosure(None, element.value)}
+                if type(element) is SD
+                else self.value(element)
+                for element in value
+            ]
+        if kind is SD:
+            raise InvalidArgumentError("SD-JWT: a mark directly within a mark", reason="CLAIMS")
+        return value
+
+    def disclosure(self, name: str | None, value: Json) -> str:
+        value = self.value(value)
+        salt = next(self.salts)
+        text = encode_basestring(value) if type(value) is str else ENCODE_JSON(value)
+        if name is not None:
+            text = f"{encode_basestring(name)},{text}"
+        encoded = b64url_encode(f'["{salt}",{text}]'.encode())
+        digest = self.digest(encoded)
+        self.disclosures.append(Disclosure(encoded, digest, salt, name, value))
+        return digest
+
+    def digest(self, text: str) -> str:
+        return b64url_encode(self.hashing(text.encode("ascii")).digest())
+
+    def decoy(self) -> str:
+        # §4.2.7: the hash of a random value, so that nothing tells it apart.
+        return self.digest(next(self.salts))
+
+
+def conceal(
+    claims: Mapping[str, Json], *, entropy: Entropy, decoys: int = 0
+) -> tuple[dict[str, Json], tuple[Disclosure, ...]]:
+    """Replace every ``SD`` mark of ``claims`` by a digest.
+
+    Args:
+        claims: The claims; objects as dict, arrays as list or tuple.
+        entropy: Source of 128-bit salts.
+        decoys: Number of digests at the top level that stand for nothing; at
+            most 64.
+
+    Returns:
+        The payload, with ``_sd_alg`` where it holds digests, and the
+        disclosures, those within others first.
+
+    Raises:
+        InvalidArgumentError: A reserved name, a mark directly within a mark,
+            or a value that JSON cannot express (``CLAIMS``).
+    """
+    if not 0 <= decoys <= MAX_DECOYS:
+        raise InvalidArgumentError(f"SD-JWT: 0 to {MAX_DECOYS} decoys", reason="DECOYS")
+    concealment = _Concealment(entropy, hash_function(DEFAULT_HASH))
+    try:
+        payload = concealment.object(claims, decoys)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InvalidArgumentError(
+            "SD-JWT: a claim that JSON cannot express", reason="CLAIMS"
+        ) from error
+    if decoys or concealment.disclosures:
+        payload[HASH_NAME] = DEFAULT_HASH
+    return payload, tuple(concealment.disclosures)
