@@ -166,7 +166,7 @@ def from_rpc_error(error: grpc.RpcError) -> YinxinError:
         # A status whose code or text contradicts the call's: not from our server.
         status = None
     if status is None:
-        code = call.code() or grpc.StatusCode.UNKNOWN
+        code = call.code()
         status = Status(code=code.value[0], message=call.details() or code.name)
     return from_status(status)
 
