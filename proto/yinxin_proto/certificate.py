@@ -38,9 +38,11 @@ class CertificatePurpose(StrEnum):
     TLS_CLIENT = "1.3.6.1.5.5.7.3.2"
     LICENCE_SIGNING = "1.3.6.1.5.5.7.3.36"
     """id-kp-documentSigning (RFC 9336)."""
-    STATUS_SIGNING = "2.25.87431205313893995650028646943361718492"
+    STATUS_SIGNING = "1.2.840.113556.1.8000.2554.16838.41788.19380.23829.39423.9351955.12703964"
     """Of UUID 41c6a33c-4bb4-5d15-99ff-8eb313c1d8dc. Token Status List §10 names
-    id-kp-oauthStatusSigning, which has no number yet; this one stands in."""
+    id-kp-oauthStatusSigning, which has no number yet; this one stands in. It lies
+    in the arc that takes UUIDs in pieces, since readers refuse arcs over 32 bits
+    (and so 2.25, which takes them whole)."""
 
 
 _TLS: Final = frozenset({CertificatePurpose.TLS_SERVER, CertificatePurpose.TLS_CLIENT})
