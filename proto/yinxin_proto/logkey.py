@@ -15,11 +15,16 @@ from yinxin_proto.error import MalformedError
 from yinxin_proto.keyrecord import ORIGIN, ROOT_BYTES
 from yinxin_proto.member import Members, as_text
 from yinxin_proto.strict import Json, b64url_encode
+from yinxin_proto.vkey import SignatureType, VerifierKey
 
 MAX_WITNESSES: Final = 64
 
 _KIND: Final = re.compile("licences|uses")
-_VKEY: Final = re.compile(r"[\x21-\x2a\x2c-\x7e]{1,255}\+[0-9a-f]{8}\+[A-Za-z0-9+/]{4,4096}={0,2}")
+_VKEY: Final = re.compile(r"[\x21-\x7e]{1,4096}")
+_COSIGNATURES: Final = {
+    SignatureType.ED25519_COSIGNATURE,
+    SignatureType.ML_DSA_44_COSIGNATURE,
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,22 +67,25 @@ class LogKey:
     """A log of the region and the key that signs its checkpoints.
 
     Raises:
-        MalformedError: ``LOG_VKEY`` when the key is named otherwise than the
-            log (C2SP signed-note: a checkpoint's first signature has its
-            origin as name).
+        MalformedError: ``LOG_VKEY`` when it is not an Ed25519 key named as the
+            log is (C2SP tlog-checkpoint: a log signs with its origin as name);
+            what `VerifierKey.parse` raises.
     """
 
     origin: str
     """``<domain>/log/<region>/<kind>/<epoch>``."""
     kind: LogKind
     vkey: str
-    """C2SP verifier key, ``name+hash+key``; `note` parses the rest of it."""
+    """C2SP verifier key, ``name+hash+key``."""
     frozen_at: FrozenHead | None = None
     """Set once the log is sealed or has equivocated."""
 
     def __post_init__(self) -> None:
-        if _VKEY.fullmatch(self.vkey) is None or self.vkey.partition("+")[0] != self.origin:
-            raise MalformedError("log: the vkey's name is not the origin", reason="LOG_VKEY")
+        key = VerifierKey.parse(self.vkey)
+        if key.name != self.origin or key.type is not SignatureType.ED25519:
+            raise MalformedError(
+                "log: an Ed25519 key named as the origin is required", reason="LOG_VKEY"
+            )
 
     def to_json(self) -> dict[str, Json]:
         """Return the members."""
@@ -106,7 +114,8 @@ class Witnesses:
 
     Raises:
         MalformedError: ``QUORUM`` when it exceeds the number of witnesses;
-            ``DUPLICATE_WITNESS``.
+            ``DUPLICATE_WITNESS``; ``WITNESS_VKEY`` for a key that does not make
+            cosignatures; what `VerifierKey.parse` raises.
     """
 
     quorum: int = 0
@@ -116,6 +125,8 @@ class Witnesses:
     def __post_init__(self) -> None:
         if len(set(self.keys)) != len(self.keys):
             raise MalformedError("witnesses: one occurs twice", reason="DUPLICATE_WITNESS")
+        if any(VerifierKey.parse(key).type not in _COSIGNATURES for key in self.keys):
+            raise MalformedError("witnesses: not a cosignature key", reason="WITNESS_VKEY")
         if not 0 <= self.quorum <= len(self.keys):
             raise MalformedError("witnesses: fewer than the quorum", reason="QUORUM")
 

@@ -12,15 +12,16 @@ from dataclasses import dataclass
 from typing import Final
 
 from yinxin_proto.error import MalformedError
+from yinxin_proto.identifier import is_type
 from yinxin_proto.keyrecord import KeyPurpose, KeyRecord
 from yinxin_proto.member import Members, as_integer
+from yinxin_proto.number import is_credit_code
 from yinxin_proto.strict import Json
 
 MAX_TYPES: Final = 4096
 MAX_KEYS: Final = 1024
 
-_CODE: Final = re.compile(r"[0-9A-HJ-NPQRTUWXY]{2}[0-9]{6}[0-9A-HJ-NPQRTUWXY]{10}")
-_TYPE: Final = re.compile(r"[0-9A-Z]{21}")
+_CODE: Final = re.compile(r"[0-9A-Z]{18,21}")
 _NAME: Final = re.compile(r"[^\x00-\x1f\x7f]{1,200}")
 _PURPOSES: Final = {KeyPurpose.LICENCE, KeyPurpose.APPROVAL, KeyPurpose.REQUEST}
 
@@ -30,7 +31,8 @@ class TypeScope:
     """One licence type that an authority may issue, and when.
 
     Raises:
-        MalformedError: ``TYPE_VALIDITY`` when the dates are reversed.
+        MalformedError: ``TYPE_CODE``; ``TYPE_VALIDITY`` when the dates are
+            reversed.
     """
 
     type: str
@@ -41,6 +43,8 @@ class TypeScope:
     """Last second of the scope; None while there is no end."""
 
     def __post_init__(self) -> None:
+        if not is_type(self.type):
+            raise MalformedError("type: a code has 21 characters", reason="TYPE_CODE")
         if self.not_after is not None and self.not_after < self.not_before:
             raise MalformedError("type: not_after is before not_before", reason="TYPE_VALIDITY")
 
@@ -57,7 +61,7 @@ class TypeScope:
         """Read a scope at ``where``; see `Members` for the errors."""
         members = Members(value, where, ("type", "not_before", "not_after"))
         return cls(
-            type=members.text("type", _TYPE),
+            type=members.text("type", _CODE),
             not_before=members.integer("not_before"),
             not_after=members.one_or_none("not_after", as_integer),
         )
@@ -68,8 +72,9 @@ class Authority:
     """An issuing authority 颁发机构: its types and its keys, with their history.
 
     Raises:
-        MalformedError: ``DUPLICATE_TYPE`` when two scopes of one type overlap;
-            ``KEY_PURPOSE`` for a key that belongs to the region.
+        MalformedError: ``CREDIT_CODE``; ``DUPLICATE_TYPE`` when two scopes of
+            one type overlap; ``KEY_PURPOSE`` for a key that belongs to the
+            region.
     """
 
     code: str
@@ -82,6 +87,8 @@ class Authority:
     """Licence, approval and request keys."""
 
     def __post_init__(self) -> None:
+        if not is_credit_code(self.code):
+            raise MalformedError("authority: not a credit code", reason="CREDIT_CODE")
         if any(key.purpose not in _PURPOSES for key in self.keys):
             raise MalformedError(
                 "authority: holds licence, approval and request keys alone", reason="KEY_PURPOSE"

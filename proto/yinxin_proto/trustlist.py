@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Final
 
-from yinxin_proto.error import MalformedError
+from yinxin_proto.error import InvalidArgumentError, MalformedError
 from yinxin_proto.keyrecord import (
     KeyPurpose,
     KeyRecord,
@@ -25,6 +25,7 @@ from yinxin_proto.keyrecord import (
 )
 from yinxin_proto.logkey import FrozenHead, LogKey, LogKind, Witnesses
 from yinxin_proto.member import Members, as_octets
+from yinxin_proto.name import parse_region_code
 from yinxin_proto.scope import Authority, TypeScope
 from yinxin_proto.strict import Json, b64url_encode, canonical_json, parse_canonical_json
 
@@ -138,7 +139,7 @@ class TrustList:
     """Everything that a verifier believes about one region's signers.
 
     Raises:
-        MalformedError: ``DUPLICATE_AUTHORITY``, ``DUPLICATE_KEY`` (one key in
+        MalformedError: ``REGION_CODE``, ``DUPLICATE_AUTHORITY``, ``DUPLICATE_KEY`` (one key in
             two records, whoever's), ``DUPLICATE_LOG``, ``KEY_PURPOSE`` (a
             status key with another purpose), ``LOG_ORIGIN`` (a log named for
             another region, domain or kind), ``PIN_ORIGIN`` (a pin in a log
@@ -157,6 +158,10 @@ class TrustList:
     witnesses: Witnesses = field(default_factory=Witnesses)
 
     def __post_init__(self) -> None:
+        try:
+            parse_region_code(self.region)
+        except InvalidArgumentError as error:
+            raise MalformedError(error.message, reason=error.reason) from error
         _unique(
             (authority.code for authority in self.authorities),
             "an authority's code",
