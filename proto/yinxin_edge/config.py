@@ -27,7 +27,7 @@ from yinxin_proto.error import ConfigurationError, Violation
 
 T = TypeVar("T")
 
-_Hint: TypeAlias = Any
+_Hint: TypeAlias = object
 """What an annotation evaluates to: a class, or one of typing's forms."""
 
 _DURATION: Final = re.compile(r"(\d{1,9})(ms|s|m|h|d)\Z")
@@ -193,7 +193,7 @@ def _scalar(hint: _Hint, value: object) -> object:
         return _duration(value)
     if hint is Path:
         return Path(str(_plain(str, value)))
-    return _plain(hint, value)
+    return _plain(cast("type[Any]", hint), value)
 
 
 def _plain(kind: type[Any], value: object) -> object:
