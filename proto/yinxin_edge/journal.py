@@ -32,6 +32,8 @@ _NUMBERS: Final = re.compile(
 _SECRETS: Final = frozenset(
     {"number", "passphrase", "password", "private_key", "secret", "token", "url"}
 )
+# Some readers end a line at these too; JSON lets them stand.
+_LINE_ENDS: Final = {0x85: "\\u0085", 0x2028: "\\u2028", 0x2029: "\\u2029"}
 _EIGHTEEN_DIGITS: Final = 10**17
 _MAX_TEXT: Final = 8192
 _MAX_DEPTH: Final = 4
@@ -87,7 +89,7 @@ class Journal:
         moment = self._clock.now().isoformat(timespec="milliseconds")
         line = {"time": moment, "level": level, "event": event}
         cleaned = {key: _clean(key, value, 0) for key, value in (self._context | fields).items()}
-        text = json.dumps(line | cleaned, ensure_ascii=False) + "\n"
+        text = json.dumps(line | cleaned, ensure_ascii=False).translate(_LINE_ENDS) + "\n"
         with self._lock:
             self._stream.write(text)
             self._stream.flush()
