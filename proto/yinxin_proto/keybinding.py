@@ -10,11 +10,12 @@ from __future__ import annotations
 import hmac
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Final
 
 from yinxin_proto.error import MalformedError, VerificationError
 from yinxin_proto.jose import parse_compact, sign_compact
+from yinxin_proto.numericdate import read_moment, to_seconds
 from yinxin_proto.sdjwt import SdJwt
 from yinxin_proto.signature import PublicKey, Signer
 from yinxin_proto.strict import Json, b64url_encode, canonical_json, parse_json_object
@@ -71,7 +72,7 @@ def bind(sd_jwt: SdJwt, *, signer: Signer, audience: str, nonce: str, issued_at:
     """
     text = sd_jwt.to_text(key_binding=False)
     payload = {
-        "iat": int(issued_at.timestamp()),
+        "iat": to_seconds(issued_at),
         "aud": audience,
         "nonce": nonce,
         "sd_hash": _sd_hash(sd_jwt, text),
@@ -123,7 +124,7 @@ def verify_key_binding(
             raise MalformedError(f"key binding: {name} is no string", reason="KEY_BINDING_FORM")
         if not hmac.compare_digest(found.encode(), value.encode()):
             raise VerificationError(f"key binding: another {name}", reason=reason)
-    issued_at = _issued_at(claims)
+    issued_at = read_moment(claims, "iat")
     if not -leeway <= now - issued_at <= max_age:
         raise VerificationError("key binding: too old or not yet", reason="KEY_BINDING_AGE")
     return KeyBinding(issued_at, claims)
@@ -131,13 +132,3 @@ def verify_key_binding(
 
 def _sd_hash(sd_jwt: SdJwt, text: str) -> str:
     return b64url_encode(sd_jwt.hashing(text.encode("ascii")).digest())
-
-
-def _issued_at(claims: Mapping[str, Json]) -> datetime:
-    value = claims.get("iat")
-    if type(value) is not int and type(value) is not float:
-        raise MalformedError("key binding: iat is no number", reason="KEY_BINDING_FORM")
-    try:
-        return datetime.fromtimestamp(value, UTC)
-    except (ValueError, OverflowError, OSError) as error:
-        raise MalformedError("key binding: iat out of range", reason="KEY_BINDING_FORM") from error
