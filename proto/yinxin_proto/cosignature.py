@@ -97,7 +97,8 @@ def subtree_message(
 
 
 def _checkpoint_message(cosigner: str, time: int, text: bytes) -> bytes:
-    checkpoint = Checkpoint.parse_text(text.decode("utf-8"))
+    # A stray byte becomes a lone surrogate, which no line of a checkpoint may have.
+    checkpoint = Checkpoint.parse_text(text.decode("utf-8", "surrogateescape"))
     return subtree_message(
         cosigner=cosigner,
         time=time,
