@@ -36,6 +36,7 @@ MAX_RECEIPT_BYTES: Final = MAX_NOTE_BYTES + 2 * MAX_EXTRA_BYTES
 
 _HEADER: Final = "c2sp.org/tlog-proof@v1\n"
 _HASH_LINE: Final = 45
+_HASH_SIZES: Final = {HASH_SIZE}
 # One pass over the whole text before the checkpoint. The last character before
 # the padding of 32 bytes has two unused bits, which must be zero.
 _FORMAT: Final = re.compile(
@@ -67,9 +68,8 @@ class Receipt:
     def __post_init__(self) -> None:
         if not 0 <= self.index < MAX_TREE_SIZE or len(self.extra) > MAX_EXTRA_BYTES:
             raise MalformedError("receipt: index or extra out of bounds", reason="RECEIPT")
-        if len(self.proof) > MAX_PROOF_HASHES or any(
-            len(sibling) != HASH_SIZE for sibling in self.proof
-        ):
+        sizes = set(map(len, self.proof))
+        if len(self.proof) > MAX_PROOF_HASHES or not sizes <= _HASH_SIZES:
             raise MalformedError("receipt: at most 64 hashes of 32 bytes", reason="RECEIPT")
 
     def to_bytes(self) -> bytes:
