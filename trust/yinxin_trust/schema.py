@@ -34,6 +34,8 @@ from sqlalchemy import (
     text,
 )
 
+from yinxin_edge.lease import lease_table
+
 PARTITIONS: Final = 16
 """Hash partitions of each subject-owned table on PostgreSQL."""
 
@@ -260,7 +262,13 @@ status_list: Final = Table(
     metadata,
     Column("list_number", Integer, nullable=False),
     Column("uri", Text, nullable=False),
-    Column("is_open", SmallInteger, nullable=False, comment="1 while it takes new licences"),
+    Column("taken", Integer, nullable=False, comment="indexes handed out so far"),
+    Column(
+        "shuffle",
+        LargeBinary,
+        nullable=False,
+        comment="every index once, 3 bytes each, in the random order it is handed out in",
+    ),
     Column("changes", BigInteger, nullable=False, comment="status changes so far"),
     PrimaryKeyConstraint("list_number"),
     UniqueConstraint("uri"),
@@ -300,7 +308,8 @@ authority_key: Final = Table(
     Column("version", Integer, nullable=False),
     Column("suite", Text, nullable=False),
     Column("spki", LargeBinary, nullable=False),
-    Column("chain", LargeBinary, nullable=False, comment="length-prefixed DER; may be empty"),
+    Column("x5c", Text, nullable=False, comment="JSON: base64 DER, leaf first; may be empty"),
+    Column("evidence_hash", LargeBinary(32), comment="of the chain and the newest CRL"),
     Column("state", Text, nullable=False),
     Column("not_before_ms", BigInteger, nullable=False),
     Column("not_after_ms", BigInteger),
@@ -366,21 +375,6 @@ published_file: Final = Table(
     PrimaryKeyConstraint("path"),
 )
 
-certificate: Final = Table(
-    "certificate",
-    metadata,
-    Column("serial", Text, nullable=False, comment="hexadecimal"),
-    Column("issuer", Text, nullable=False, comment="issuing CA's name in the key store"),
-    Column("profile", Text, nullable=False),
-    Column("tbs", LargeBinary, nullable=False, comment="recorded before it is signed"),
-    Column("der", LargeBinary, comment="absent if the signing never finished"),
-    Column("not_after_ms", BigInteger, nullable=False),
-    Column("revoked_ms", BigInteger),
-    Column("revocation_reason", Text),
-    PrimaryKeyConstraint("serial"),
-    Index("ix_certificate_issuer", "issuer"),
-)
-
 setting: Final = Table(
     "setting",
     metadata,
@@ -388,6 +382,8 @@ setting: Final = Table(
     Column("value", Text, nullable=False),
     PrimaryKeyConstraint("name"),
 )
+
+lease: Final = lease_table(metadata)
 
 SUBJECT_TABLES: Final = (subject, licence, holding, licence_event)
 """Tables partitioned by ``subject_ref``."""

@@ -1,0 +1,116 @@
+"""The region's certificate authorities, opened for use.
+
+One register and one CRL each. What an authority's certificate says of a key
+is evidence; who is trusted is in the trust list alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+from typing import Final
+
+from sqlalchemy import Connection, select, update
+
+from yinxin_ca.authority import CertificateAuthority, create_root
+from yinxin_ca.keystore import Purpose
+from yinxin_ca.profile import LICENCE_CA, STATUS_CA, TLS_CA
+from yinxin_ca.register import Register
+from yinxin_ca.subject import Subject
+from yinxin_proto.clock import Clock, Entropy
+from yinxin_proto.jose import x5c_chain
+from yinxin_proto.leaf import evidence_hash
+from yinxin_proto.strict import parse_json
+from yinxin_trust import schema
+from yinxin_trust.directory import touch
+from yinxin_trust.keyring import Keyring
+from yinxin_trust.rows import milliseconds
+from yinxin_trust.storage import get_setting, put_setting
+from yinxin_trust.trustlisting import RegionAnchors
+
+CRL_LIFETIME: Final = timedelta(days=7)
+ISSUING: Final = {
+    "licence": (Purpose.LICENCE_CA, LICENCE_CA, "Licence CA"),
+    "status": (Purpose.STATUS_CA, STATUS_CA, "Status CA"),
+    "tls": (Purpose.TLS_CA, TLS_CA, "TLS CA"),
+}
+"""Issuing authorities by name: key, profile, common name."""
+
+RegisterFactory = Callable[[str], Register]
+"""Opens the register of the authority of a name."""
+
+
+def found_authorities(
+    keyring: Keyring, registers: RegisterFactory, clock: Clock, entropy: Entropy
+) -> RegionAnchors:
+    """Make the root and the issuing authorities of a new region."""
+    organisation = keyring.namespace.name
+    root = create_root(
+        subject=Subject(organisation=organisation, common_name="Root CA"),
+        signer=keyring.signer(Purpose.ROOT),
+        register=registers("root"),
+        clock=clock,
+        entropy=entropy,
+    )
+    issued = {
+        name: root.issue(
+            profile,
+            subject=Subject(organisation=organisation, common_name=common_name),
+            public_key=keyring.signer(purpose).public_key,
+        )
+        for name, (purpose, profile, common_name) in ISSUING.items()
+    }
+    return RegionAnchors(root=root.certificate, **issued)
+
+
+def open_authority(
+    name: str,
+    *,
+    anchors: RegionAnchors,
+    keyring: Keyring,
+    registers: RegisterFactory,
+    clock: Clock,
+    entropy: Entropy,
+) -> CertificateAuthority:
+    """Open one issuing authority: ``licence``, ``status`` or ``tls``."""
+    return CertificateAuthority(
+        certificate=getattr(anchors, name),
+        signer=keyring.signer(ISSUING[name][0]),
+        register=registers(name),
+        clock=clock,
+        entropy=entropy,
+    )
+
+
+def put_crls(conn: Connection, crls: Mapping[str, bytes], clock: Clock) -> None:
+    """Keep the newest CRLs, and the evidence that new licences will commit to."""
+    for name, crl in crls.items():
+        put_setting(conn, f"crl/{name}", crl.hex())
+    if "licence" in crls:
+        _renew_evidence(conn, crls["licence"], milliseconds(clock.now()))
+    touch(conn)
+
+
+def get_crl(conn: Connection, name: str) -> bytes | None:
+    """Return the newest CRL of an authority."""
+    text = get_setting(conn, f"crl/{name}")
+    return None if text is None else bytes.fromhex(text)
+
+
+def put_evidence(conn: Connection, chain: tuple[bytes, ...], crl: bytes, now_ms: int) -> bytes:
+    """Store what showed that a key was good; return the hash that leaves commit to."""
+    digest = evidence_hash(chain, crl)
+    e = schema.evidence
+    if conn.execute(select(e.c.digest).where(e.c.digest == digest)).first() is None:
+        parts = [len(part).to_bytes(4, "big") + part for part in (*chain, crl)]
+        conn.execute(e.insert().values(digest=digest, content=b"".join(parts), created_ms=now_ms))
+    return digest
+
+
+def _renew_evidence(conn: Connection, crl: bytes, now_ms: int) -> None:
+    k = schema.authority_key
+    rows = conn.execute(select(k.c.thumbprint, k.c.x5c).where(k.c.purpose == "licence")).all()
+    for row in rows:
+        chain = x5c_chain({"x5c": parse_json(row.x5c.encode())})
+        digest = put_evidence(conn, chain, crl, now_ms)
+        conn.execute(update(k).where(k.c.thumbprint == row.thumbprint).values(evidence_hash=digest))

@@ -1,0 +1,119 @@
+"""Group commit: concurrent calls share a transaction.
+
+A durable commit costs far more than the rows in it, and SQLite has one writer
+anyway. Callers queue what they want inserted; whoever gets the gate writes
+everything that is waiting, in one transaction, and the others find their work
+done. A duplicate anywhere fails the whole transaction, so a shared one that
+fails is repeated call by call: nobody fails for another's duplicate.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from typing import Final
+
+from sqlalchemy import Table
+
+from yinxin_proto.error import AlreadyExistsError
+from yinxin_trust import schema
+from yinxin_trust.rows import RowBatch
+from yinxin_trust.storage import Storage
+
+# One order for everybody, or two transactions of two processes could wait for
+# each other. Claims come first: what may be refused is refused early.
+_ORDER: Final[dict[Table, int]] = {
+    table: position
+    for position, table in enumerate(
+        (
+            schema.request,
+            schema.approval,
+            schema.licence_number,
+            schema.identifier_index,
+            schema.licence_identifier,
+            schema.status_index,
+            schema.subject,
+            schema.licence,
+            schema.holding,
+            schema.log_entry,
+            schema.audit,
+        )
+    )
+}
+_MAX_ROWS: Final = 20_000
+
+
+class _Pending:
+    __slots__ = ("batch", "done", "error")
+
+    def __init__(self, batch: RowBatch) -> None:
+        self.batch = batch
+        self.done = False
+        self.error: BaseException | None = None
+
+
+class GroupCommitter:
+    """Commits row batches, several callers' at once.
+
+    Args:
+        storage: The region's database.
+    """
+
+    def __init__(self, *, storage: Storage) -> None:
+        self._storage = storage
+        self._gate = threading.Lock()
+        self._waiting: deque[_Pending] = deque()
+
+    def commit(self, batch: RowBatch) -> None:
+        """Insert all rows of ``batch`` durably, or none.
+
+        Raises:
+            AlreadyExistsError: A claim is taken; `reason` is ``UNIQUE``.
+            UnavailableError: The database is locked or gone; nothing was written.
+            ResourceExhaustedError: The disk is full; nothing was written.
+        """
+        mine = _Pending(batch)
+        self._waiting.append(mine)
+        with self._gate:
+            if not mine.done:
+                self._commit_waiting()
+        if mine.error is not None:
+            raise mine.error
+
+    def _commit_waiting(self) -> None:
+        """Write everything that waits; the caller holds the gate."""
+        while self._waiting:
+            group: list[_Pending] = []
+            rows = 0
+            while self._waiting and rows < _MAX_ROWS:
+                pending = self._waiting.popleft()
+                group.append(pending)
+                rows += len(pending.batch)
+            self._commit_group(group)
+
+    def _commit_group(self, group: list[_Pending]) -> None:
+        merged = group[0].batch
+        if len(group) > 1:
+            merged = RowBatch()
+            for pending in group:
+                merged.extend(pending.batch)
+        try:
+            self._write(merged)
+        except AlreadyExistsError as error:
+            if len(group) > 1:
+                for pending in group:
+                    self._commit_group([pending])
+                return
+            group[0].error = error
+        except BaseException as error:  # noqa: BLE001 - raised again in every caller's thread
+            # Every caller of the group learns it; none may believe it is stored.
+            for pending in group:
+                pending.error = error
+        for pending in group:
+            pending.done = True
+
+    def _write(self, batch: RowBatch) -> None:
+        ordered = sorted(batch.tables(), key=lambda item: _ORDER.get(item[0], len(_ORDER)))
+        with self._storage.write() as conn:
+            for table, rows in ordered:
+                self._storage.insert(conn, table, rows)

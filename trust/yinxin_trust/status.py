@@ -1,0 +1,214 @@
+"""Status lists: what the region says of every licence, signed by its own key.
+
+A token states the log size that it reflects and that size never goes back:
+the head is read before the values, in one snapshot, and a value changes in
+the transaction that queues its log entry. So whatever the log held at that
+size, the list shows.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from sqlalchemy import Connection, Row, delete, select, update
+
+from yinxin_ca.keystore import Purpose
+from yinxin_proto.clock import Clock
+from yinxin_proto.error import IntegrityError, NotFoundError
+from yinxin_proto.statuslist import StatusList, StatusToken, StatusValue
+from yinxin_proto.strict import parse_json
+from yinxin_trust import schema
+from yinxin_trust.keyring import Keyring
+from yinxin_trust.ledger import LICENCES, signed_head
+from yinxin_trust.rows import milliseconds, moment
+from yinxin_trust.storage import require_setting
+
+STATUS_CHAIN: Final = "status_x5c"
+"""Setting: the status key's certificates, JSON list of hexadecimal DER."""
+LIFETIME: Final = timedelta(days=1)
+TTL: Final = timedelta(minutes=5)
+_KEEP_APART: Final = timedelta(hours=6)
+
+
+@dataclass(frozen=True, slots=True)
+class SignedStatusList:
+    """One signed token, with what is needed to choose it."""
+
+    uri: str
+    issued_at: datetime
+    expires_at: datetime
+    log_size: int
+    token: str
+
+
+def set_value(conn: Connection, list_number: int, idx: int, value: StatusValue) -> None:
+    """Write one licence's value, in the transaction of the change it follows from."""
+    s, lists = schema.status_index, schema.status_list
+    changed = conn.execute(
+        update(s).where(s.c.list_number == list_number, s.c.idx == idx).values(value=int(value))
+    ).rowcount
+    if changed != 1:
+        raise IntegrityError(
+            f"status index {idx} of list {list_number} was never claimed", reason="STATUS_INDEX"
+        )
+    conn.execute(
+        update(lists).where(lists.c.list_number == list_number).values(changes=lists.c.changes + 1)
+    )
+
+
+def current_value(conn: Connection, uri: str, idx: int) -> StatusValue:
+    """Return what the database says now, for a verdict online.
+
+    Raises:
+        NotFoundError: Not a list of this region, or an index never claimed.
+    """
+    s, lists = schema.status_index.c, schema.status_list.c
+    value = conn.execute(
+        select(s.value)
+        .join_from(schema.status_index, schema.status_list, s.list_number == lists.list_number)
+        .where(lists.uri == uri, s.idx == idx)
+    ).scalar_one_or_none()
+    if value is None:
+        raise NotFoundError("no such status index in this region", reason="STATUS_INDEX")
+    return StatusValue(value)
+
+
+def token_at(conn: Connection, uri: str, at: datetime | None = None) -> SignedStatusList:
+    """Return the newest token of a list, or the one in force at a moment.
+
+    Raises:
+        NotFoundError: Not a list of this region, or none was signed by then.
+    """
+    t, lists = schema.status_token.c, schema.status_list.c
+    query = (
+        select(t.issued_ms, t.expires_ms, t.log_size, t.token)
+        .join_from(schema.status_token, schema.status_list, t.list_number == lists.list_number)
+        .where(lists.uri == uri)
+        .order_by(t.issued_ms.desc())
+        .limit(1)
+    )
+    if at is not None:
+        query = query.where(t.issued_ms <= milliseconds(at))
+    row = conn.execute(query).one_or_none()
+    if row is None:
+        raise NotFoundError("no status list of that name was signed by then", reason="STATUS_LIST")
+    return SignedStatusList(
+        uri, moment(row.issued_ms), moment(row.expires_ms), row.log_size, row.token
+    )
+
+
+class StatusSigner:
+    """Signs the lists that need it.
+
+    Args:
+        keyring: Holds the status key.
+        clock: Dates the tokens.
+    """
+
+    def __init__(self, *, keyring: Keyring, clock: Clock) -> None:
+        self._keyring = keyring
+        self._clock = clock
+
+    def sign_due(self, conn: Connection) -> dict[str, bytes | None]:
+        """Sign and keep a token for every list that is not up to date.
+
+        Must run inside a write transaction.
+
+        Returns:
+            Repository targets of the ``status`` role by name.
+        """
+        head = signed_head(conn, LICENCES)
+        lists = schema.status_list.c
+        targets: dict[str, bytes | None] = {}
+        for row in conn.execute(select(lists.list_number, lists.uri, lists.changes)):
+            if self._is_due(conn, row, head.size):
+                token = self._sign(conn, row, head.size)
+                targets[f"status/{row.list_number}.jwt"] = token.encode()
+        return targets
+
+    def _is_due(self, conn: Connection, row: Row[*tuple[Any, ...]], log_size: int) -> bool:
+        last = _last_tokens(conn, row.list_number, 1)
+        if not last:
+            return True
+        newest = last[0]
+        if newest.log_size > log_size:
+            raise IntegrityError(
+                "a status list was signed for a longer log than there is: the database was "
+                "restored from an older state",
+                reason="LOG_ROLLED_BACK",
+            )
+        age_ms = milliseconds(self._clock.now()) - newest.issued_ms
+        return bool(
+            newest.log_size < log_size
+            or newest.changes != row.changes
+            or age_ms * 2 > LIFETIME.total_seconds() * 1000
+        )
+
+    def _sign(self, conn: Connection, listed: Row[*tuple[Any, ...]], log_size: int) -> str:
+        s = schema.status_index.c
+        values = conn.execute(
+            select(s.idx, s.value).where(s.list_number == listed.list_number, s.value != 0)
+        )
+        now = self._clock.now().replace(microsecond=0)
+        token = StatusToken(
+            uri=listed.uri,
+            issued_at=now,
+            expires_at=now + LIFETIME,
+            ttl=TTL,
+            log_size=log_size,
+            list=StatusList.filled().replace({row.idx: row.value for row in values}),
+        )
+        chain = [
+            bytes.fromhex(der) for der in parse_json(require_setting(conn, STATUS_CHAIN).encode())
+        ]
+        signed = token.sign(self._keyring.signer(Purpose.STATUS), chain)
+        self._keep(conn, listed, token, signed)
+        return signed
+
+    def _keep(self, conn: Connection, row: Row[*tuple[Any, ...]], token: StatusToken, signed: str) -> None:
+        t = schema.status_token
+        issued_ms = milliseconds(token.issued_at)
+        same_second = t.c.list_number == row.list_number, t.c.issued_ms == issued_ms
+        conn.execute(delete(t).where(*same_second))
+        conn.execute(
+            t.insert().values(
+                list_number=row.list_number,
+                issued_ms=issued_ms,
+                expires_ms=milliseconds(token.issued_at + LIFETIME),
+                log_size=token.log_size,
+                changes=row.changes,
+                token=signed,
+            )
+        )
+        _thin(conn, row.list_number)
+
+
+def _last_tokens(conn: Connection, list_number: int, count: int) -> list[Row[*tuple[Any, ...]]]:
+    t = schema.status_token.c
+    query = (
+        select(t.issued_ms, t.log_size, t.changes)
+        .where(t.list_number == list_number)
+        .order_by(t.issued_ms.desc())
+        .limit(count)
+    )
+    return list(conn.execute(query))
+
+
+def _thin(conn: Connection, list_number: int) -> None:
+    """Drop the middle one of three tokens that say the same within a few hours.
+
+    What is left still answers for every moment: a token lives a day.
+    """
+    last = _last_tokens(conn, list_number, 3)
+    if len(last) < 3:
+        return
+    newest, middle, oldest = last
+    if newest.changes == middle.changes == oldest.changes and (
+        newest.issued_ms - oldest.issued_ms < _KEEP_APART.total_seconds() * 1000
+    ):
+        t = schema.status_token
+        conn.execute(
+            delete(t).where(t.c.list_number == list_number, t.c.issued_ms == middle.issued_ms)
+        )

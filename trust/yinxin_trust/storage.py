@@ -1,0 +1,87 @@
+"""The region's database, as the domain sees it.
+
+One object that opens transactions and inserts rows; which engine is below it
+(SQLite or PostgreSQL) is `yinxin_edge.database`'s affair.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+
+from sqlalchemy import Connection, Table, select, text, update
+
+from yinxin_edge.bulk import bulk_insert
+from yinxin_edge.database import Database
+from yinxin_proto.error import ConfigurationError
+from yinxin_trust import schema
+from yinxin_trust.rows import Row
+
+
+class Storage:
+    """Opens transactions on a region's database.
+
+    Args:
+        database: An open database; this object closes it.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+
+    def read(self) -> AbstractContextManager[Connection]:
+        """Open a read transaction: one snapshot, no locks that writers feel."""
+        return self.database.read()
+
+    def write(self) -> AbstractContextManager[Connection]:
+        """Open a write transaction; it commits on leaving, or rolls back on an error."""
+        return self.database.write()
+
+    def insert(self, conn: Connection, table: Table, rows: Sequence[Row]) -> None:
+        """Insert many rows by the engine's fastest path.
+
+        Raises:
+            AlreadyExistsError: A unique constraint refuses (reason ``UNIQUE``).
+        """
+        bulk_insert(conn, table, rows)
+
+    def create(self) -> None:
+        """Create every table in an empty database; does nothing where they exist."""
+        with self.write() as conn:
+            schema.metadata.create_all(conn)
+            if conn.dialect.name == "postgresql":
+                for statement in schema.partition_ddl():
+                    conn.execute(text(statement))
+
+    def close(self) -> None:
+        """Close all connections."""
+        self.database.close()
+
+
+def get_setting(conn: Connection, name: str) -> str | None:
+    """Return a setting's value, or None."""
+    s = schema.setting.c
+    value: str | None = conn.execute(select(s.value).where(s.name == name)).scalar_one_or_none()
+    return value
+
+
+def require_setting(conn: Connection, name: str) -> str:
+    """Return a setting that `region init` wrote.
+
+    Raises:
+        ConfigurationError: It is absent: the database is not a region's.
+    """
+    value = get_setting(conn, name)
+    if value is None:
+        raise ConfigurationError(
+            f"the database has no setting {name}; was this region initialised?",
+            reason="NOT_A_REGION",
+        )
+    return value
+
+
+def put_setting(conn: Connection, name: str, value: str) -> None:
+    """Write a setting, inside a write transaction."""
+    s = schema.setting
+    changed = conn.execute(update(s).where(s.c.name == name).values(value=value))
+    if changed.rowcount == 0:
+        conn.execute(s.insert().values(name=name, value=value))

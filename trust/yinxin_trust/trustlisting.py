@@ -1,0 +1,142 @@
+"""The trust list, as the region's records make it.
+
+It is rebuilt whole from the database each time: what verifiers are told is
+what the service itself believes, and nothing is edited by hand.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Row, select
+
+from yinxin_proto.keyrecord import KeyPurpose, KeyRecord, KeyState
+from yinxin_proto.logkey import LogKey, LogKind
+from yinxin_proto.scope import Authority, TypeScope
+from yinxin_proto.strict import canonical_json, parse_json
+from yinxin_proto.trustlist import Anchors, TrustList
+from yinxin_trust import schema
+from yinxin_trust.namespace import Namespace
+from yinxin_trust.storage import put_setting, require_setting
+
+_CAS = ("root", "licence", "status", "tls")
+_REGION = ""
+"""``authority_key.authority_code`` of the region's own keys."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RegionAnchors:
+    """The region's CA certificates, DER."""
+
+    root: bytes
+    licence: bytes
+    status: bytes
+    tls: bytes
+
+
+def put_anchors(conn: Connection, anchors: RegionAnchors) -> None:
+    """Write the CA certificates, inside a write transaction."""
+    for name in _CAS:
+        put_setting(conn, f"ca/{name}", getattr(anchors, name).hex())
+
+
+def get_anchors(conn: Connection) -> RegionAnchors:
+    """Read the CA certificates."""
+    return RegionAnchors(
+        **{name: bytes.fromhex(require_setting(conn, f"ca/{name}")) for name in _CAS}
+    )
+
+
+def put_log_key(conn: Connection, *, log_number: int, vkey: str) -> None:
+    """Write a log's verifier key, inside a write transaction."""
+    put_setting(conn, f"vkey/{log_number}", vkey)
+
+
+def build_trust_list(conn: Connection, namespace: Namespace, now: datetime) -> TrustList:
+    """Return the trust list of the region as the transaction sees it."""
+    anchors = get_anchors(conn)
+    keys: dict[str, list[KeyRecord]] = {}
+    order = (schema.authority_key.c.authority_code, schema.authority_key.c.thumbprint)
+    for row in conn.execute(select(schema.authority_key).order_by(*order)):
+        keys.setdefault(row.authority_code, []).append(_key_record(row))
+    authorities = conn.execute(select(schema.authority).order_by(schema.authority.c.code))
+    return TrustList(
+        region=namespace.code,
+        domain=namespace.domain,
+        issued_at=int(now.timestamp()),
+        anchors=Anchors(
+            root=anchors.root,
+            licence=(anchors.licence,),
+            status=(anchors.status,),
+            tls=(anchors.tls,),
+        ),
+        authorities=tuple(_authority(row, keys.get(row.code, ())) for row in authorities),
+        status_keys=tuple(keys.get(_REGION, ())),
+        logs=tuple(_logs(conn)),
+    )
+
+
+def _logs(conn: Connection) -> list[LogKey]:
+    h = schema.log_head.c
+    kinds = {1: LogKind.LICENCES, 2: LogKind.USES}
+    return [
+        LogKey(
+            origin=row.origin,
+            kind=kinds[row.log_number],
+            vkey=require_setting(conn, f"vkey/{row.log_number}"),
+        )
+        for row in conn.execute(select(h.log_number, h.origin).order_by(h.log_number))
+    ]
+
+
+def _authority(row: Row[*tuple[Any, ...]], keys: list[KeyRecord] | tuple[()]) -> Authority:
+    scopes = parse_json(row.types.encode())
+    return Authority(
+        code=row.code,
+        name=row.name,
+        name_en=row.name_en or None,
+        types=tuple(TypeScope.from_json(scope, "types") for scope in scopes),
+        keys=tuple(keys),
+    )
+
+
+def scopes_json(scopes: tuple[TypeScope, ...]) -> str:
+    """Return scopes as the ``authority.types`` column holds them."""
+    return canonical_json([scope.to_json() for scope in scopes]).decode()
+
+
+def _key_record(row: Row[*tuple[Any, ...]]) -> KeyRecord:
+    return KeyRecord(
+        suite=row.suite,
+        purpose=KeyPurpose(row.purpose),
+        spki=bytes(row.spki),
+        state=KeyState(row.state),
+        not_before=row.not_before_ms // 1000,
+        not_after=None if row.not_after_ms is None else row.not_after_ms // 1000,
+    )
+
+
+def key_row(
+    *,
+    authority_code: str = _REGION,
+    version: int,
+    record: KeyRecord,
+    x5c: tuple[str, ...] = (),
+    evidence_hash: bytes | None = None,
+) -> dict[str, Any]:
+    """Return an ``authority_key`` row; the empty code stands for the region itself."""
+    return {
+        "thumbprint": record.thumbprint,
+        "authority_code": authority_code,
+        "purpose": record.purpose.value,
+        "version": version,
+        "suite": record.suite,
+        "spki": record.spki,
+        "x5c": canonical_json(list(x5c)).decode(),
+        "evidence_hash": evidence_hash,
+        "state": record.state.value,
+        "not_before_ms": record.not_before * 1000,
+        "not_after_ms": None if record.not_after is None else record.not_after * 1000,
+    }
