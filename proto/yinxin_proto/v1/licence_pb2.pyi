@@ -30,7 +30,7 @@ class _LicenceStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_LicenceS
     DESCRIPTOR: _descriptor.EnumDescriptor
     LICENCE_STATE_UNSPECIFIED: _LicenceState.ValueType  # 0
     """Not stated. 未指明。"""
-    LICENCE_STATE_ACTIVE: _LicenceState.ValueType  # 1
+    LICENCE_STATE_VALID: _LicenceState.ValueType  # 1
     """In force. 有效。"""
     LICENCE_STATE_SUSPENDED: _LicenceState.ValueType  # 2
     """Suspended. 暂扣。"""
@@ -58,7 +58,7 @@ class LicenceState(_LicenceState, metaclass=_LicenceStateEnumTypeWrapper):
 
 LICENCE_STATE_UNSPECIFIED: LicenceState.ValueType  # 0
 """Not stated. 未指明。"""
-LICENCE_STATE_ACTIVE: LicenceState.ValueType  # 1
+LICENCE_STATE_VALID: LicenceState.ValueType  # 1
 """In force. 有效。"""
 LICENCE_STATE_SUSPENDED: LicenceState.ValueType  # 2
 """Suspended. 暂扣。"""

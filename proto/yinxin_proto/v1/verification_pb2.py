@@ -28,7 +28,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from yinxin_proto.v1 import common_pb2 as yinxin__proto_dot_v1_dot_common__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"yinxin_proto/v1/verification.proto\x12\tyinxin.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1cyinxin_proto/v1/common.proto\"G\n\x13PresentationRequest\x12\x0f\n\x07purpose\x18\x01 \x01(\t\x12\x10\n\x08\x61udience\x18\x02 \x01(\t\x12\r\n\x05nonce\x18\x03 \x01(\t\"\xe2\x01\n\x05\x43heck\x12\x0e\n\x06number\x18\x01 \x01(\r\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0e\n\x06\x63lause\x18\x03 \x01(\t\x12(\n\x07outcome\x18\x04 \x01(\x0e\x32\x17.yinxin.v1.CheckOutcome\x12\x16\n\x0esub_indication\x18\x05 \x01(\t\x12&\n\x04text\x18\x06 \x01(\x0b\x32\x18.yinxin.v1.LocalizedText\x12\x10\n\x08\x65vidence\x18\x07 \x01(\t\x12/\n\x0c\x65vidence_age\x18\x08 \x01(\x0b\x32\x19.google.protobuf.Duration\"u\n\x0b\x45videnceAge\x12\x0e\n\x06source\x18\x01 \x01(\t\x12.\n\nas_of_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12&\n\x03\x61ge\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\"\x98\x03\n\x06Report\x12)\n\nindication\x18\x01 \x01(\x0e\x32\x15.yinxin.v1.Indication\x12\x16\n\x0esub_indication\x18\x02 \x01(\t\x12&\n\x04text\x18\x03 \x01(\x0b\x32\x18.yinxin.v1.LocalizedText\x12 \n\x06\x63hecks\x18\x04 \x03(\x0b\x32\x10.yinxin.v1.Check\x12$\n\x04\x61ges\x18\x05 \x03(\x0b\x32\x16.yinxin.v1.EvidenceAge\x12\x0e\n\x06policy\x18\x06 \x01(\t\x12/\n\x0bverify_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12+\n\x07\x61t_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x18\n\x10recognition_path\x18\t \x03(\t\x12\x12\n\nidentifier\x18\n \x01(\t\x12\x14\n\x0clicence_type\x18\x0b \x01(\t\x12\x0e\n\x06issuer\x18\x0c \x01(\t\x12\x19\n\x11unverified_claims\x18\r \x01(\x0c\"\xf2\x01\n\x14VerifyLicenceRequest\x12-\n\x07\x63ontext\x18\x01 \x01(\x0b\x32\x16.yinxin.v1.CallContextB\x04\xe2\x41\x01\x02\x12\x14\n\x06parent\x18\x02 \x01(\tB\x04\xe2\x41\x01\x02\x12\x1a\n\x0cpresentation\x18\x03 \x01(\x0c\x42\x04\xe2\x41\x01\x02\x12\x0e\n\x06policy\x18\x04 \x01(\t\x12+\n\x07\x61t_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12<\n\x14presentation_request\x18\x06 \x01(\x0b\x32\x1e.yinxin.v1.PresentationRequest\"\xbb\x01\n\x1a\x42\x61tchVerifyLicencesRequest\x12-\n\x07\x63ontext\x18\x01 \x01(\x0b\x32\x16.yinxin.v1.CallContextB\x04\xe2\x41\x01\x02\x12\x14\n\x06parent\x18\x02 \x01(\tB\x04\xe2\x41\x01\x02\x12\x1b\n\rpresentations\x18\x03 \x03(\x0c\x42\x04\xe2\x41\x01\x02\x12\x0e\n\x06policy\x18\x04 \x01(\t\x12+\n\x07\x61t_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"A\n\x1b\x42\x61tchVerifyLicencesResponse\x12\"\n\x07reports\x18\x01 \x03(\x0b\x32\x11.yinxin.v1.Report*\x80\x01\n\nIndication\x12\x1a\n\x16INDICATION_UNSPECIFIED\x10\x00\x12\x1b\n\x17INDICATION_TOTAL_PASSED\x10\x01\x12\x1b\n\x17INDICATION_TOTAL_FAILED\x10\x02\x12\x1c\n\x18INDICATION_INDETERMINATE\x10\x03*\xa4\x01\n\x0c\x43heckOutcome\x12\x1d\n\x19\x43HECK_OUTCOME_UNSPECIFIED\x10\x00\x12\x18\n\x14\x43HECK_OUTCOME_PASSED\x10\x01\x12\x18\n\x14\x43HECK_OUTCOME_FAILED\x10\x02\x12\x1f\n\x1b\x43HECK_OUTCOME_INDETERMINATE\x10\x03\x12 \n\x1c\x43HECK_OUTCOME_NOT_APPLICABLE\x10\x04\x32\xc0\x01\n\x13VerificationService\x12\x43\n\rVerifyLicence\x12\x1f.yinxin.v1.VerifyLicenceRequest\x1a\x11.yinxin.v1.Report\x12\x64\n\x13\x42\x61tchVerifyLicences\x12%.yinxin.v1.BatchVerifyLicencesRequest\x1a&.yinxin.v1.BatchVerifyLicencesResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"yinxin_proto/v1/verification.proto\x12\tyinxin.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1cyinxin_proto/v1/common.proto\"G\n\x13PresentationRequest\x12\x0f\n\x07purpose\x18\x01 \x01(\t\x12\x10\n\x08\x61udience\x18\x02 \x01(\t\x12\r\n\x05nonce\x18\x03 \x01(\t\"\x94\x02\n\x05\x43heck\x12\x0e\n\x06number\x18\x01 \x01(\r\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\'\n\x05title\x18\x03 \x01(\x0b\x32\x18.yinxin.v1.LocalizedText\x12\x0e\n\x06\x63lause\x18\x04 \x01(\t\x12(\n\x07outcome\x18\x05 \x01(\x0e\x32\x17.yinxin.v1.CheckOutcome\x12\x0e\n\x06reason\x18\x06 \x01(\t\x12&\n\x04text\x18\x07 \x01(\x0b\x32\x18.yinxin.v1.LocalizedText\x12*\n\x08\x65vidence\x18\x08 \x01(\x0b\x32\x18.yinxin.v1.LocalizedText\x12&\n\x03\x61ge\x18\t \x01(\x0b\x32\x19.google.protobuf.Duration\"p\n\x0eRecognitionHop\x12\x0e\n\x06region\x18\x01 \x01(\t\x12\x0e\n\x06\x64omain\x18\x02 \x01(\t\x12\x14\n\x0croot_version\x18\x03 \x01(\x04\x12\x15\n\rtrust_version\x18\x04 \x01(\x04\x12\x11\n\tstatement\x18\x05 \x01(\t\"\x8f\x03\n\x06Report\x12)\n\nindication\x18\x01 \x01(\x0e\x32\x15.yinxin.v1.Indication\x12\x16\n\x0esub_indication\x18\x02 \x01(\t\x12\x0c\n\x04\x63ode\x18\x03 \x01(\t\x12\x0e\n\x06reason\x18\x04 \x01(\t\x12&\n\x04text\x18\x05 \x01(\x0b\x32\x18.yinxin.v1.LocalizedText\x12(\n\x06\x61\x64vice\x18\x06 \x01(\x0b\x32\x18.yinxin.v1.LocalizedText\x12\x0e\n\x06policy\x18\x07 \x01(\t\x12/\n\x0bverify_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12+\n\x07\x61t_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\'\n\x04path\x18\n \x03(\x0b\x32\x19.yinxin.v1.RecognitionHop\x12 \n\x06\x63hecks\x18\x0b \x03(\x0b\x32\x10.yinxin.v1.Check\x12\x19\n\x11unverified_claims\x18\x0c \x01(\x0c\"\xf2\x01\n\x14VerifyLicenceRequest\x12-\n\x07\x63ontext\x18\x01 \x01(\x0b\x32\x16.yinxin.v1.CallContextB\x04\xe2\x41\x01\x02\x12\x14\n\x06parent\x18\x02 \x01(\tB\x04\xe2\x41\x01\x02\x12\x1a\n\x0cpresentation\x18\x03 \x01(\x0c\x42\x04\xe2\x41\x01\x02\x12\x0e\n\x06policy\x18\x04 \x01(\t\x12+\n\x07\x61t_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12<\n\x14presentation_request\x18\x06 \x01(\x0b\x32\x1e.yinxin.v1.PresentationRequest\"\xbb\x01\n\x1a\x42\x61tchVerifyLicencesRequest\x12-\n\x07\x63ontext\x18\x01 \x01(\x0b\x32\x16.yinxin.v1.CallContextB\x04\xe2\x41\x01\x02\x12\x14\n\x06parent\x18\x02 \x01(\tB\x04\xe2\x41\x01\x02\x12\x1b\n\rpresentations\x18\x03 \x03(\x0c\x42\x04\xe2\x41\x01\x02\x12\x0e\n\x06policy\x18\x04 \x01(\t\x12+\n\x07\x61t_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"A\n\x1b\x42\x61tchVerifyLicencesResponse\x12\"\n\x07reports\x18\x01 \x03(\x0b\x32\x11.yinxin.v1.Report*\x80\x01\n\nIndication\x12\x1a\n\x16INDICATION_UNSPECIFIED\x10\x00\x12\x1b\n\x17INDICATION_TOTAL_PASSED\x10\x01\x12\x1b\n\x17INDICATION_TOTAL_FAILED\x10\x02\x12\x1c\n\x18INDICATION_INDETERMINATE\x10\x03*\xbe\x01\n\x0c\x43heckOutcome\x12\x1d\n\x19\x43HECK_OUTCOME_UNSPECIFIED\x10\x00\x12\x18\n\x14\x43HECK_OUTCOME_PASSED\x10\x01\x12\x18\n\x14\x43HECK_OUTCOME_FAILED\x10\x02\x12\x1e\n\x1a\x43HECK_OUTCOME_UNDETERMINED\x10\x03\x12 \n\x1c\x43HECK_OUTCOME_NOT_APPLICABLE\x10\x04\x12\x19\n\x15\x43HECK_OUTCOME_NOT_RUN\x10\x05\x32\xc0\x01\n\x13VerificationService\x12\x43\n\rVerifyLicence\x12\x1f.yinxin.v1.VerifyLicenceRequest\x1a\x11.yinxin.v1.Report\x12\x64\n\x13\x42\x61tchVerifyLicences\x12%.yinxin.v1.BatchVerifyLicencesRequest\x1a&.yinxin.v1.BatchVerifyLicencesResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -47,24 +47,24 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_BATCHVERIFYLICENCESREQUEST'].fields_by_name['parent']._serialized_options = b'\342A\001\002'
   _globals['_BATCHVERIFYLICENCESREQUEST'].fields_by_name['presentations']._loaded_options = None
   _globals['_BATCHVERIFYLICENCESREQUEST'].fields_by_name['presentations']._serialized_options = b'\342A\001\002'
-  _globals['_INDICATION']._serialized_start=1512
-  _globals['_INDICATION']._serialized_end=1640
-  _globals['_CHECKOUTCOME']._serialized_start=1643
-  _globals['_CHECKOUTCOME']._serialized_end=1807
+  _globals['_INDICATION']._serialized_start=1548
+  _globals['_INDICATION']._serialized_end=1676
+  _globals['_CHECKOUTCOME']._serialized_start=1679
+  _globals['_CHECKOUTCOME']._serialized_end=1869
   _globals['_PRESENTATIONREQUEST']._serialized_start=177
   _globals['_PRESENTATIONREQUEST']._serialized_end=248
   _globals['_CHECK']._serialized_start=251
-  _globals['_CHECK']._serialized_end=477
-  _globals['_EVIDENCEAGE']._serialized_start=479
-  _globals['_EVIDENCEAGE']._serialized_end=596
-  _globals['_REPORT']._serialized_start=599
-  _globals['_REPORT']._serialized_end=1007
-  _globals['_VERIFYLICENCEREQUEST']._serialized_start=1010
-  _globals['_VERIFYLICENCEREQUEST']._serialized_end=1252
-  _globals['_BATCHVERIFYLICENCESREQUEST']._serialized_start=1255
-  _globals['_BATCHVERIFYLICENCESREQUEST']._serialized_end=1442
-  _globals['_BATCHVERIFYLICENCESRESPONSE']._serialized_start=1444
-  _globals['_BATCHVERIFYLICENCESRESPONSE']._serialized_end=1509
-  _globals['_VERIFICATIONSERVICE']._serialized_start=1810
-  _globals['_VERIFICATIONSERVICE']._serialized_end=2002
+  _globals['_CHECK']._serialized_end=527
+  _globals['_RECOGNITIONHOP']._serialized_start=529
+  _globals['_RECOGNITIONHOP']._serialized_end=641
+  _globals['_REPORT']._serialized_start=644
+  _globals['_REPORT']._serialized_end=1043
+  _globals['_VERIFYLICENCEREQUEST']._serialized_start=1046
+  _globals['_VERIFYLICENCEREQUEST']._serialized_end=1288
+  _globals['_BATCHVERIFYLICENCESREQUEST']._serialized_start=1291
+  _globals['_BATCHVERIFYLICENCESREQUEST']._serialized_end=1478
+  _globals['_BATCHVERIFYLICENCESRESPONSE']._serialized_start=1480
+  _globals['_BATCHVERIFYLICENCESRESPONSE']._serialized_end=1545
+  _globals['_VERIFICATIONSERVICE']._serialized_start=1872
+  _globals['_VERIFICATIONSERVICE']._serialized_end=2064
 # @@protoc_insertion_point(module_scope)

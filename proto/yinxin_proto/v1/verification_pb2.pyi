@@ -62,13 +62,15 @@ class _CheckOutcomeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_CheckOut
     """It holds. 通过。"""
     CHECK_OUTCOME_FAILED: _CheckOutcome.ValueType  # 2
     """It does not hold. 不通过。"""
-    CHECK_OUTCOME_INDETERMINATE: _CheckOutcome.ValueType  # 3
+    CHECK_OUTCOME_UNDETERMINED: _CheckOutcome.ValueType  # 3
     """It could not be decided. 无法确认。"""
     CHECK_OUTCOME_NOT_APPLICABLE: _CheckOutcome.ValueType  # 4
-    """It did not apply. 不适用。"""
+    """There was nothing to check. 不适用。"""
+    CHECK_OUTCOME_NOT_RUN: _CheckOutcome.ValueType  # 5
+    """A check that it builds on did not pass. 未执行：所依赖的检查未通过。"""
 
 class CheckOutcome(_CheckOutcome, metaclass=_CheckOutcomeEnumTypeWrapper):
-    """How one check ended. 单项检查的结果。"""
+    """What one check came to. 单项检查的结果。"""
 
 CHECK_OUTCOME_UNSPECIFIED: CheckOutcome.ValueType  # 0
 """Not stated. 未指明。"""
@@ -76,10 +78,12 @@ CHECK_OUTCOME_PASSED: CheckOutcome.ValueType  # 1
 """It holds. 通过。"""
 CHECK_OUTCOME_FAILED: CheckOutcome.ValueType  # 2
 """It does not hold. 不通过。"""
-CHECK_OUTCOME_INDETERMINATE: CheckOutcome.ValueType  # 3
+CHECK_OUTCOME_UNDETERMINED: CheckOutcome.ValueType  # 3
 """It could not be decided. 无法确认。"""
 CHECK_OUTCOME_NOT_APPLICABLE: CheckOutcome.ValueType  # 4
-"""It did not apply. 不适用。"""
+"""There was nothing to check. 不适用。"""
+CHECK_OUTCOME_NOT_RUN: CheckOutcome.ValueType  # 5
+"""A check that it builds on did not pass. 未执行：所依赖的检查未通过。"""
 Global___CheckOutcome: _TypeAlias = CheckOutcome  # noqa: Y015
 
 @_typing.final
@@ -116,91 +120,103 @@ Global___PresentationRequest: _TypeAlias = PresentationRequest  # noqa: Y015
 
 @_typing.final
 class Check(_message.Message):
-    """One check that ran. 一项检查。"""
+    """One check of the procedure: what it was, what it found, on what evidence. 一项检查。"""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     NUMBER_FIELD_NUMBER: _builtins.int
     NAME_FIELD_NUMBER: _builtins.int
+    TITLE_FIELD_NUMBER: _builtins.int
     CLAUSE_FIELD_NUMBER: _builtins.int
     OUTCOME_FIELD_NUMBER: _builtins.int
-    SUB_INDICATION_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
     TEXT_FIELD_NUMBER: _builtins.int
     EVIDENCE_FIELD_NUMBER: _builtins.int
-    EVIDENCE_AGE_FIELD_NUMBER: _builtins.int
+    AGE_FIELD_NUMBER: _builtins.int
     number: _builtins.int
     """Its number in the procedure, from 1. 步骤序号，自 1 起。"""
     name: _builtins.str
     """Its stable name. 步骤名。"""
     clause: _builtins.str
-    """Clause of the specification that it mirrors. 所据条款。"""
+    """The rule applied, in the standard's numbering. 所据条款。"""
     outcome: Global___CheckOutcome.ValueType
-    """How it ended. 结果。"""
-    sub_indication: _builtins.str
-    """Stable reason when it did not pass, e.g. "REVOKED". 未通过的原因代码。"""
-    evidence: _builtins.str
-    """What it relied on, e.g. a status list's URI. 所据证据。"""
+    """What it came to. 结果。"""
+    reason: _builtins.str
+    """Stable reason, e.g. "STATUS_REVOKED"; empty for a plain pass. 原因代码；通过时为空。"""
     @_builtins.property
-    def text(self) -> _common_pb2.LocalizedText:
-        """What it found, for people. 说明。"""
+    def title(self) -> _common_pb2.LocalizedText:
+        """What it checks. 检查内容。"""
 
     @_builtins.property
-    def evidence_age(self) -> _duration_pb2.Duration:
-        """How old that evidence is; unset when age does not matter. 证据的陈旧程度。"""
+    def text(self) -> _common_pb2.LocalizedText:
+        """What was found. 检查发现。"""
+
+    @_builtins.property
+    def evidence(self) -> _common_pb2.LocalizedText:
+        """What the finding rests on; never a holder's number or name. 所据证据；不含持证主体信息。"""
+
+    @_builtins.property
+    def age(self) -> _duration_pb2.Duration:
+        """How old that evidence was; unset where it does not age. 证据的陈旧程度；不适用时为空。"""
 
     def __init__(
         self,
         *,
         number: _builtins.int = ...,
         name: _builtins.str = ...,
+        title: _common_pb2.LocalizedText | None = ...,
         clause: _builtins.str = ...,
         outcome: Global___CheckOutcome.ValueType = ...,
-        sub_indication: _builtins.str = ...,
+        reason: _builtins.str = ...,
         text: _common_pb2.LocalizedText | None = ...,
-        evidence: _builtins.str = ...,
-        evidence_age: _duration_pb2.Duration | None = ...,
+        evidence: _common_pb2.LocalizedText | None = ...,
+        age: _duration_pb2.Duration | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["evidence_age", b"evidence_age", "text", b"text"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["age", b"age", "evidence", b"evidence", "text", b"text", "title", b"title"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["clause", b"clause", "evidence", b"evidence", "evidence_age", b"evidence_age", "name", b"name", "number", b"number", "outcome", b"outcome", "sub_indication", b"sub_indication", "text", b"text"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["age", b"age", "clause", b"clause", "evidence", b"evidence", "name", b"name", "number", b"number", "outcome", b"outcome", "reason", b"reason", "text", b"text", "title", b"title"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Check: _TypeAlias = Check  # noqa: Y015
 
 @_typing.final
-class EvidenceAge(_message.Message):
-    """How old one kind of evidence is. 一类证据的陈旧程度。"""
+class RecognitionHop(_message.Message):
+    """One region on the recognition path. 互认路径上的一个区域。"""
 
     DESCRIPTOR: _descriptor.Descriptor
 
-    SOURCE_FIELD_NUMBER: _builtins.int
-    AS_OF_TIME_FIELD_NUMBER: _builtins.int
-    AGE_FIELD_NUMBER: _builtins.int
-    source: _builtins.str
-    """Which, e.g. "status", "trust", "checkpoint". 证据种类。"""
-    @_builtins.property
-    def as_of_time(self) -> _timestamp_pb2.Timestamp:
-        """When it was true. 证据时点。"""
-
-    @_builtins.property
-    def age(self) -> _duration_pb2.Duration:
-        """Its age at the moment of verification. 核验时的陈旧程度。"""
-
+    REGION_FIELD_NUMBER: _builtins.int
+    DOMAIN_FIELD_NUMBER: _builtins.int
+    ROOT_VERSION_FIELD_NUMBER: _builtins.int
+    TRUST_VERSION_FIELD_NUMBER: _builtins.int
+    STATEMENT_FIELD_NUMBER: _builtins.int
+    region: _builtins.str
+    """GB/T 2260 code. 行政区划代码。"""
+    domain: _builtins.str
+    """Domain of the region. 区域域名。"""
+    root_version: _builtins.int
+    """Version of the trust root used. 信任根版本。"""
+    trust_version: _builtins.int
+    """Version of the trust list used. 信任列表版本。"""
+    statement: _builtins.str
+    """Recognition statement that led here; empty at home. 据以到达的互认声明；本区域为空。"""
     def __init__(
         self,
         *,
-        source: _builtins.str = ...,
-        as_of_time: _timestamp_pb2.Timestamp | None = ...,
-        age: _duration_pb2.Duration | None = ...,
+        region: _builtins.str = ...,
+        domain: _builtins.str = ...,
+        root_version: _builtins.int = ...,
+        trust_version: _builtins.int = ...,
+        statement: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["age", b"age", "as_of_time", b"as_of_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["age", b"age", "as_of_time", b"as_of_time", "source", b"source"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["domain", b"domain", "region", b"region", "root_version", b"root_version", "statement", b"statement", "trust_version", b"trust_version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___EvidenceAge: _TypeAlias = EvidenceAge  # noqa: Y015
+Global___RecognitionHop: _TypeAlias = RecognitionHop  # noqa: Y015
 
 @_typing.final
 class Report(_message.Message):
@@ -210,75 +226,75 @@ class Report(_message.Message):
 
     INDICATION_FIELD_NUMBER: _builtins.int
     SUB_INDICATION_FIELD_NUMBER: _builtins.int
+    CODE_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
     TEXT_FIELD_NUMBER: _builtins.int
-    CHECKS_FIELD_NUMBER: _builtins.int
-    AGES_FIELD_NUMBER: _builtins.int
+    ADVICE_FIELD_NUMBER: _builtins.int
     POLICY_FIELD_NUMBER: _builtins.int
     VERIFY_TIME_FIELD_NUMBER: _builtins.int
     AT_TIME_FIELD_NUMBER: _builtins.int
-    RECOGNITION_PATH_FIELD_NUMBER: _builtins.int
-    IDENTIFIER_FIELD_NUMBER: _builtins.int
-    LICENCE_TYPE_FIELD_NUMBER: _builtins.int
-    ISSUER_FIELD_NUMBER: _builtins.int
+    PATH_FIELD_NUMBER: _builtins.int
+    CHECKS_FIELD_NUMBER: _builtins.int
     UNVERIFIED_CLAIMS_FIELD_NUMBER: _builtins.int
     indication: Global___Indication.ValueType
     """The verdict. 结论。"""
     sub_indication: _builtins.str
-    """Stable reason when it is not TOTAL_PASSED. 未通过或无法确认的原因代码。"""
+    """Why it is not TOTAL_PASSED (EN 319 102-1 §5.1.3 and ours); empty when it is.
+    未通过或无法确认的类别；通过时为空。
+    """
+    code: _builtins.str
+    """Stable name of the finding that decided; empty when all passed. 决定结论的发现；通过时为空。"""
+    reason: _builtins.str
+    """The narrowest stable reason; empty when all passed. 最具体的原因代码；通过时为空。"""
     policy: _builtins.str
-    """The policy that judged. 所用策略。"""
-    identifier: _builtins.str
-    """Identifier that the licence states. 证照所载标识。"""
-    licence_type: _builtins.str
-    """Type code that the licence states. 证照所载类型代码。"""
-    issuer: _builtins.str
-    """Issuing authority that the licence states. 证照所载颁发机构。"""
+    """Name of the policy applied. 所用策略。"""
     unverified_claims: _builtins.bytes
-    """JSON of the claims presented; believed only under TOTAL_PASSED. 所出示的要素（JSON）；仅结论为通过时可信。"""
+    """JSON of the claims as presented; believed only under TOTAL_PASSED.
+    所出示的要素（JSON）；仅结论为通过时可信。
+    """
     @_builtins.property
     def text(self) -> _common_pb2.LocalizedText:
         """The verdict in words: 核验通过 / 核验不通过（原因）/ 暂无法确认（建议）. 结论说明。"""
 
     @_builtins.property
-    def checks(self) -> _containers.RepeatedCompositeFieldContainer[Global___Check]:
-        """The checks that ran, in order. 已执行的检查，按次序。"""
-
-    @_builtins.property
-    def ages(self) -> _containers.RepeatedCompositeFieldContainer[Global___EvidenceAge]:
-        """The age of every kind of evidence used. 各类证据的陈旧程度。"""
+    def advice(self) -> _common_pb2.LocalizedText:
+        """What the person at the window can do; unset where there is nothing. 处理建议；无则为空。"""
 
     @_builtins.property
     def verify_time(self) -> _timestamp_pb2.Timestamp:
-        """When it was judged. 核验时间。"""
+        """The moment of verification. 核验时间。"""
 
     @_builtins.property
     def at_time(self) -> _timestamp_pb2.Timestamp:
-        """The time that validity and status are judged at. 有效期与状态的判定时点。"""
+        """The moment that validity and status were judged at. 有效期与状态的判定时点。"""
 
     @_builtins.property
-    def recognition_path(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Regions from the verifier's home to the issuer's. 互认路径：自核验方区域至颁发方区域。"""
+    def path(self) -> _containers.RepeatedCompositeFieldContainer[Global___RecognitionHop]:
+        """From the verifier's home region to the issuer's. 互认路径：自核验方区域至颁发方区域。"""
+
+    @_builtins.property
+    def checks(self) -> _containers.RepeatedCompositeFieldContainer[Global___Check]:
+        """Every step of the procedure, in order. 各步骤的结果，按次序。"""
 
     def __init__(
         self,
         *,
         indication: Global___Indication.ValueType = ...,
         sub_indication: _builtins.str = ...,
+        code: _builtins.str = ...,
+        reason: _builtins.str = ...,
         text: _common_pb2.LocalizedText | None = ...,
-        checks: _abc.Iterable[Global___Check] | None = ...,
-        ages: _abc.Iterable[Global___EvidenceAge] | None = ...,
+        advice: _common_pb2.LocalizedText | None = ...,
         policy: _builtins.str = ...,
         verify_time: _timestamp_pb2.Timestamp | None = ...,
         at_time: _timestamp_pb2.Timestamp | None = ...,
-        recognition_path: _abc.Iterable[_builtins.str] | None = ...,
-        identifier: _builtins.str = ...,
-        licence_type: _builtins.str = ...,
-        issuer: _builtins.str = ...,
+        path: _abc.Iterable[Global___RecognitionHop] | None = ...,
+        checks: _abc.Iterable[Global___Check] | None = ...,
         unverified_claims: _builtins.bytes = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["at_time", b"at_time", "text", b"text", "verify_time", b"verify_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["advice", b"advice", "at_time", b"at_time", "text", b"text", "verify_time", b"verify_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["ages", b"ages", "at_time", b"at_time", "checks", b"checks", "identifier", b"identifier", "indication", b"indication", "issuer", b"issuer", "licence_type", b"licence_type", "policy", b"policy", "recognition_path", b"recognition_path", "sub_indication", b"sub_indication", "text", b"text", "unverified_claims", b"unverified_claims", "verify_time", b"verify_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["advice", b"advice", "at_time", b"at_time", "checks", b"checks", "code", b"code", "indication", b"indication", "path", b"path", "policy", b"policy", "reason", b"reason", "sub_indication", b"sub_indication", "text", b"text", "unverified_claims", b"unverified_claims", "verify_time", b"verify_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
