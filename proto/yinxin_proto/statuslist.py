@@ -75,8 +75,12 @@ class StatusReference:
         entry = status.get("status_list") if type(status) is dict else None
         if type(entry) is dict:
             uri, index = entry.get("uri"), entry.get("idx")
-            is_uri = type(uri) is str and 0 < len(uri) <= MAX_URI_CHARACTERS
-            if is_uri and type(index) is int and index >= 0:
+            if (
+                type(uri) is str
+                and 0 < len(uri) <= MAX_URI_CHARACTERS
+                and type(index) is int
+                and index >= 0
+            ):
                 return cls(uri, index)
         raise MalformedError("status: no well-formed status_list", reason="STATUS_REFERENCE")
 
