@@ -82,12 +82,13 @@ def licence_types() -> str:
     for path in sorted(CATALOGUE.glob("*.json")):
         entry = json.loads(path.read_bytes())
         required = set(entry["fields"]["required"])
+        author = entry["defining_authority"]["name"]
         mode = "" if entry["issue_mode"] == "issue" else ", verified only 仅核验"
         lines += [
             f"## {entry['name']['zh']} {entry['name']['en']}",
             "",
-            f"`{entry['code']}`, fields version {entry['schema_version']}, validity "
-            + f"{entry['validity']}, defined by {entry['defining_authority']['name']}{mode}.",
+            f"`{entry['code']}`, fields version {entry['schema_version']}.",
+            f"Defined by {author}; validity {entry['validity']}{mode}.",
             "",
             "| field | 中文 | English | |",
             "|---|---|---|---|",
