@@ -17,11 +17,14 @@ from typing import Final
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import AuthorityInformationAccessOID
 
 from yinxin_ca import der
 from yinxin_ca.crl import RevocationReason
-from yinxin_ca.profile import AlternativeNames, Profile, Subject
+from yinxin_ca.profile import Profile
 from yinxin_ca.register import CertificateRecord
+from yinxin_ca.subject import AlternativeNames, Subject
+from yinxin_proto.clock import Entropy
 from yinxin_proto.error import IntegrityError
 from yinxin_proto.signature import PublicKey, Suite
 
@@ -29,6 +32,31 @@ Extension = tuple[x509.ExtensionType, bool]
 """A value, and whether it is critical."""
 
 _SOMEBODY: Final = x509.Name([])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Locations:
+    """Where others find an authority's own documents; written into what it signs."""
+
+    crl: str | None = None
+    """URL of its CRL (RFC 5280 §4.2.1.13)."""
+    certificate: str | None = None
+    """URL of its DER certificate (caIssuers, §4.2.2.1)."""
+
+    def to_extensions(self) -> list[Extension]:
+        """Return CRLDistributionPoints and AuthorityInformationAccess, as known."""
+        found: list[Extension] = []
+        if self.crl is not None:
+            uri = x509.UniformResourceIdentifier(self.crl)
+            point = x509.DistributionPoint([uri], None, None, None)
+            found.append((x509.CRLDistributionPoints([point]), False))
+        if self.certificate is not None:
+            access = x509.AccessDescription(
+                AuthorityInformationAccessOID.CA_ISSUERS,
+                x509.UniformResourceIdentifier(self.certificate),
+            )
+            found.append((x509.AuthorityInformationAccess([access]), False))
+        return found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,13 +151,22 @@ def crl_tbs(
     return der.sequence(*fields)
 
 
-def key_identifier(key: PublicKey) -> x509.SubjectKeyIdentifier:
-    """Return a key's identifier: the first 160 bits of SHA-256 of its SPKI.
+def draw_serial(entropy: Entropy) -> int:
+    """Return a serial number: 20 bytes, positive, 158 bits of them random.
 
-    RFC 7093 §2 (4), which lets any unique value stand for the key; SHA-1 is
-    not needed anywhere.
+    RFC 5280 §4.1.2.2 bounds it to 20 bytes and wants it positive; the second
+    highest bit is set so that every one has the same length.
     """
-    return x509.SubjectKeyIdentifier(sha256(key.spki).digest()[:20])
+    raw = int.from_bytes(entropy.token(20), "big")
+    return raw & ((1 << 158) - 1) | 1 << 158
+
+
+def key_identifier(key: PublicKey) -> x509.SubjectKeyIdentifier:
+    """Return a key's identifier: the first 160 bits of SHA-256 of its bits.
+
+    RFC 7093 §2 (1), so that SHA-1 is not needed anywhere.
+    """
+    return x509.SubjectKeyIdentifier(sha256(der.bits(der.elements(key.spki)[1])).digest()[:20])
 
 
 def _subject_extensions(draft: Draft) -> list[Extension]:
@@ -141,7 +178,8 @@ def _subject_extensions(draft: Draft) -> list[Extension]:
     if profile.path_length is not None:
         found.append((x509.BasicConstraints(ca=True, path_length=profile.path_length), True))
     if profile.purposes:
-        found.append((x509.ExtendedKeyUsage(profile.purposes), False))
+        purposes = [x509.ObjectIdentifier(purpose) for purpose in profile.purposes]
+        found.append((x509.ExtendedKeyUsage(purposes), False))
     if names := draft.names.to_general_names():
         found.append((x509.SubjectAlternativeName(names), False))
     return found

@@ -8,44 +8,33 @@ leave a certificate that nobody knows of, or two under one number.
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
 from cryptography import x509
-from cryptography.hazmat.primitives import serialization
-from cryptography.x509.oid import AuthorityInformationAccessOID
 
 from yinxin_ca import assembly, der
+from yinxin_ca.assembly import Locations
 from yinxin_ca.crl import MAX_CRL_ENTRIES, RevocationReason
-from yinxin_ca.profile import ROOT, AlternativeNames, Profile, Subject
+from yinxin_ca.profile import ROOT, Profile
 from yinxin_ca.register import CertificateRecord, Register
+from yinxin_ca.subject import AlternativeNames, Subject
+from yinxin_proto.certificate import parse
 from yinxin_proto.clock import Clock, Entropy
 from yinxin_proto.error import (
     ConfigurationError,
     FailedPreconditionError,
     InvalidArgumentError,
-    MalformedError,
     NotFoundError,
     ResourceExhaustedError,
 )
 from yinxin_proto.signature import PublicKey, Signer, Suite
 
-MAX_CERTIFICATE_BYTES: Final = 8192
-
+_AUTHORITY_USAGES: Final = frozenset({"keyCertSign", "cRLSign"})
 _SECOND: Final = timedelta(seconds=1)
 _NO_NAMES: Final = AlternativeNames()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Locations:
-    """Where others find an authority's own documents; written into what it signs."""
-
-    crl: str | None = None
-    """URL of its CRL (RFC 5280 §4.2.1.13)."""
-    certificate: str | None = None
-    """URL of its DER certificate (caIssuers, §4.2.2.1)."""
 
 
 class CertificateAuthority:
@@ -77,14 +66,19 @@ class CertificateAuthority:
         issuers: tuple[bytes, ...] = (),
         locations: Locations | None = None,
     ) -> None:
-        self._own = _load(certificate)
-        if spki_of(certificate) != signer.public_key.spki:
+        self._own = parse(certificate)
+        if self._own.spki != signer.public_key.spki:
             raise ConfigurationError(
                 "the authority's certificate names another key; open the key store that has "
                 "its key",
                 reason="CA_KEY_MISMATCH",
             )
-        self._path_length, self._purposes = _scope(self._own)
+        usages, identifier = self._own.key_usages, self._own.subject_key_id
+        if not (self._own.is_ca and usages >= _AUTHORITY_USAGES and identifier):
+            raise ConfigurationError(
+                "the certificate is not one of an authority that signs certificates and CRLs",
+                reason="NOT_A_CA",
+            )
         self._signer = signer
         self._register = register
         self._clock = clock
@@ -95,7 +89,7 @@ class CertificateAuthority:
     @property
     def certificate(self) -> bytes:
         """Its own DER certificate."""
-        return self._own.public_bytes(serialization.Encoding.DER)
+        return self._own.der
 
     def issue(
         self,
@@ -123,18 +117,19 @@ class CertificateAuthority:
 
         Raises:
             InvalidArgumentError: A profile that this authority does not
-                certify (reason ``ISSUER_PURPOSE``), names against the
-                profile's rule (``NAME_RULE``), a start in the past
-                (``NOT_BEFORE``), or the authority's own key (``KEY_REUSE``).
+                certify (reason ``ISSUER_PURPOSE``), an authority under this
+                one's name (``ISSUER_NAME_REUSE``), names against the profile's
+                rule (``NAME_RULE``), a start in the past (``NOT_BEFORE``), or
+                the authority's own key (``KEY_REUSE``).
             FailedPreconditionError: The authority is not valid now or then
                 (``ISSUER_VALIDITY``), or the key was revoked as compromised
                 (``KEY_COMPROMISED``).
         """
         names.check(profile.names)
-        self._check_profile(profile)
+        self._check_profile(profile, subject)
         self._check_key(public_key)
         start, end = self._validity(profile, not_before)
-        serial = draw_serial(self._entropy)
+        serial = assembly.draw_serial(self._entropy)
         draft = assembly.Draft(
             profile=profile,
             subject=subject,
@@ -144,9 +139,9 @@ class CertificateAuthority:
             not_before=start,
             not_after=end,
         )
-        extensions = [(self._key_identifier(), False), *_published(self._locations)]
+        extensions = [(self._key_identifier(), False), *self._locations.to_extensions()]
         tbs = assembly.certificate_tbs(
-            draft, issuer=_name(self._own), extensions=extensions, suite=self._suite
+            draft, issuer=self._own.subject, extensions=extensions, suite=self._suite
         )
         return _sign_recorded(self._register, self._signer, serial, profile, tbs)
 
@@ -166,7 +161,9 @@ class CertificateAuthority:
             raise InvalidArgumentError(
                 "a revocation cannot be dated in the future", reason="REVOKED_AT"
             )
-        self._register.record_revoked(serial, reason, now if at is None else at)
+        self._register.record_revoked(
+            serial, reason, now if at is None else at.replace(microsecond=0)
+        )
 
     def sign_crl(self, *, lifetime: timedelta) -> bytes:
         """Sign the list of everything revoked, expired certificates included.
@@ -199,7 +196,7 @@ class CertificateAuthority:
             assembly.CrlDraft(
                 number=number, this_update=now, next_update=now + lifetime, records=records
             ),
-            issuer=_name(self._own),
+            issuer=self._own.subject,
             key_identifier=self._key_identifier(),
             suite=self._suite,
         )
@@ -213,12 +210,17 @@ class CertificateAuthority:
             NotFoundError: This authority did not sign it
                 (reason ``CERTIFICATE_NOT_FOUND``).
         """
-        record = self._register.find(_load(leaf).serial_number)
+        record = self._register.find(parse(leaf).serial_number)
         if record is None or record.der != leaf:
             raise NotFoundError(
                 "this authority did not sign that certificate", reason="CERTIFICATE_NOT_FOUND"
             )
-        return (leaf, self.certificate, *self._issuers)
+        own = () if self._is_root else (self.certificate,)
+        return (leaf, *own, *self._issuers)
+
+    @property
+    def _is_root(self) -> bool:
+        return self._own.subject == self._own.issuer
 
     @property
     def _suite(self) -> Suite:
@@ -230,21 +232,26 @@ class CertificateAuthority:
     def _key_identifier(self) -> x509.AuthorityKeyIdentifier:
         # The key's identifier alone: issuer and serial would tie what is
         # signed here to one certificate of ours, and forbid cross-signing.
-        ski = self._own.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
-        return x509.AuthorityKeyIdentifier(ski.digest, None, None)
+        return x509.AuthorityKeyIdentifier(self._own.subject_key_id, None, None)
 
-    def _check_profile(self, profile: Profile) -> None:
+    def _check_profile(self, profile: Profile, subject: Subject) -> None:
         if profile.path_length is not None:
-            allowed = self._path_length is None or profile.path_length < self._path_length
+            allowed = self._own.path_length is None or profile.path_length < self._own.path_length
         else:
             # A root certifies authorities alone: its key stays offline.
-            allowed = self._own.subject != self._own.issuer
-        if self._purposes is not None:
-            allowed = allowed and bool(profile.purposes) and self._purposes >= {*profile.purposes}
+            allowed = not self._is_root
+        if self._own.purposes:
+            purposes = frozenset(profile.purposes)
+            allowed = allowed and bool(purposes) and purposes <= self._own.purposes
         if not allowed:
             raise InvalidArgumentError(
                 f"this authority does not certify for profile {profile.name}",
                 reason="ISSUER_PURPOSE",
+            )
+        # Under its issuer's name it would pass for a root.
+        if profile.is_authority and subject.to_name().public_bytes() == self._own.subject:
+            raise InvalidArgumentError(
+                "an authority needs a name of its own", reason="ISSUER_NAME_REUSE"
             )
 
     def _check_key(self, key: PublicKey) -> None:
@@ -252,6 +259,7 @@ class CertificateAuthority:
             raise InvalidArgumentError(
                 "an authority does not certify its own key again", reason="KEY_REUSE"
             )
+        # One compromised key, one refusal, whoever asks and for whatever profile.
         for record in self._register.revoked():
             if record.reason is RevocationReason.KEY_COMPROMISE and _key_of(record) == key.spki:
                 raise FailedPreconditionError(
@@ -266,7 +274,7 @@ class CertificateAuthority:
             if not_before < start:
                 raise InvalidArgumentError("validity cannot start in the past", reason="NOT_BEFORE")
             start = not_before.replace(microsecond=0)
-        first, last = self._own.not_valid_before_utc, self._own.not_valid_after_utc
+        first, last = self._own.not_before, self._own.not_after
         if not first <= now <= last or start > last:
             raise FailedPreconditionError(
                 "the authority's own certificate is not valid at that time; renew it",
@@ -302,7 +310,7 @@ def create_root(
         subject=subject,
         names=_NO_NAMES,
         public_key=signer.public_key,
-        serial=draw_serial(entropy),
+        serial=assembly.draw_serial(entropy),
         not_before=start,
         not_after=start + profile.validity - _SECOND,
     )
@@ -319,33 +327,15 @@ def create_root(
     )
 
 
-def draw_serial(entropy: Entropy) -> int:
-    """Return a serial number: 20 bytes, positive, 158 bits of them random.
-
-    RFC 5280 §4.1.2.2 bounds it to 20 bytes and wants it positive; the second
-    highest bit is set so that every one has the same length.
-    """
-    raw = int.from_bytes(entropy.token(20), "big")
-    return raw & ((1 << 158) - 1) | 1 << 158
-
-
-def spki_of(certificate: bytes) -> bytes:
-    """Return a certificate's DER SubjectPublicKeyInfo, of whatever suite.
-
-    Raises:
-        MalformedError: Not a certificate (reason ``CERTIFICATE``).
-    """
-    return der.elements(_load(certificate).tbs_certificate_bytes)[6]
-
-
 def to_pem(certificates: Iterable[bytes]) -> bytes:
-    """Return DER certificates as one PEM bundle, in the order given.
+    """Return DER certificates as one PEM bundle (RFC 7468 §5), in the order given."""
+    return b"".join(_pem(certificate) for certificate in certificates)
 
-    Raises:
-        MalformedError: One is not a certificate (reason ``CERTIFICATE``).
-    """
-    pem = serialization.Encoding.PEM
-    return b"".join(_load(certificate).public_bytes(pem) for certificate in certificates)
+
+def _pem(certificate: bytes) -> bytes:
+    text = base64.b64encode(certificate)
+    lines = (text[start : start + 64] for start in range(0, len(text), 64))
+    return b"\n".join((b"-----BEGIN CERTIFICATE-----", *lines, b"-----END CERTIFICATE-----", b""))
 
 
 def _sign_recorded(
@@ -363,63 +353,6 @@ def _sign(signer: Signer, tbs: bytes) -> bytes:
     # A faulty device or the wrong key must not get a bad signature published.
     key.verify(signature, tbs)
     return der.signed(tbs, key.suite.x509_signature_oid(), key.suite.to_x509_signature(signature))
-
-
-def _published(locations: Locations) -> list[tuple[x509.ExtensionType, bool]]:
-    found: list[tuple[x509.ExtensionType, bool]] = []
-    if locations.crl is not None:
-        uri = x509.UniformResourceIdentifier(locations.crl)
-        point = x509.DistributionPoint([uri], relative_name=None, reasons=None, crl_issuer=None)
-        found.append((x509.CRLDistributionPoints([point]), False))
-    if locations.certificate is not None:
-        issuers = AuthorityInformationAccessOID.CA_ISSUERS
-        access = x509.AccessDescription(
-            issuers, x509.UniformResourceIdentifier(locations.certificate)
-        )
-        found.append((x509.AuthorityInformationAccess([access]), False))
-    return found
-
-
-def _load(certificate: bytes) -> x509.Certificate:
-    if len(certificate) > MAX_CERTIFICATE_BYTES:
-        raise MalformedError(
-            f"a certificate has at most {MAX_CERTIFICATE_BYTES} bytes", reason="TOO_LARGE"
-        )
-    try:
-        parsed = x509.load_der_x509_certificate(certificate)
-        tuple(parsed.extensions)
-    except (ValueError, TypeError, x509.DuplicateExtension, x509.InvalidVersion) as error:
-        raise MalformedError("not a DER certificate", reason="CERTIFICATE") from error
-    return parsed
-
-
-def _scope(own: x509.Certificate) -> tuple[int | None, frozenset[x509.ObjectIdentifier] | None]:
-    """Return an authority's path length and purposes, each ``None`` if unlimited."""
-    try:
-        constraints = own.extensions.get_extension_for_class(x509.BasicConstraints).value
-        usage = own.extensions.get_extension_for_class(x509.KeyUsage).value
-        own.extensions.get_extension_for_class(x509.SubjectKeyIdentifier)
-    except x509.ExtensionNotFound as error:
-        raise _not_an_authority() from error
-    if not (constraints.ca and usage.key_cert_sign and usage.crl_sign):
-        raise _not_an_authority()
-    try:
-        purposes = own.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
-    except x509.ExtensionNotFound:
-        return constraints.path_length, None
-    return constraints.path_length, frozenset(purposes)
-
-
-def _not_an_authority() -> ConfigurationError:
-    return ConfigurationError(
-        "the certificate is not an authority's that may sign certificates and CRLs",
-        reason="NOT_A_CA",
-    )
-
-
-def _name(certificate: x509.Certificate) -> bytes:
-    """The DER Name of the subject, byte for byte as the certificate has it."""
-    return der.elements(certificate.tbs_certificate_bytes)[5]
 
 
 def _key_of(record: CertificateRecord) -> bytes:

@@ -18,6 +18,7 @@ from typing import Final
 from cryptography import x509
 
 from yinxin_ca import der
+from yinxin_proto.certificate import Certificate
 from yinxin_proto.error import MalformedError, VerificationError
 from yinxin_proto.signature import Suite
 
@@ -93,28 +94,26 @@ class UnverifiedRevocationList:
     content: RevocationList
     """What it says."""
 
-    def verify(self, issuer: bytes, *, suite: Suite) -> RevocationList:
-        """Check that the authority with certificate ``issuer`` signed this list.
+    def verify(self, issuer: Certificate, *, suite: Suite) -> RevocationList:
+        """Check that ``issuer`` signed this list.
 
-        RFC 5280 §6.3.3 (f), (g). Whether that certificate is to be trusted is
+        RFC 5280 §6.3.3 (f), (g). Whether that authority is to be trusted is
         decided elsewhere, as is how old a list may be.
 
         Args:
-            issuer: DER certificate of the authority.
+            issuer: Certificate of the authority.
             suite: The suite of its key, from the trust record.
 
         Raises:
-            MalformedError: ``issuer`` is not a certificate of that suite.
+            MalformedError: The issuer's key, or the signature, is not of that suite.
             VerificationError: Another issuer (reason ``CRL_ISSUER``), one that
                 may not sign lists (``CRL_KEY_USAGE``), another algorithm
                 (``CRL_ALGORITHM``), or a wrong signature (``SIGNATURE``).
         """
-        certificate = _load_certificate(issuer)
         tbs = self.parsed.tbs_certlist_bytes
-        subject, spki = der.elements(certificate.tbs_certificate_bytes)[5:7]
-        if self.content.issuer != subject or not _names_key(self.parsed, certificate):
+        if self.content.issuer != issuer.subject or not self._names_key_of(issuer):
             raise VerificationError("the CRL is another authority's", reason="CRL_ISSUER")
-        if not _may_sign_lists(certificate):
+        if not issuer.is_ca or "cRLSign" not in issuer.key_usages:
             raise VerificationError(
                 "the certificate is not one of an authority that signs CRLs",
                 reason="CRL_KEY_USAGE",
@@ -125,8 +124,16 @@ class UnverifiedRevocationList:
                 f"the CRL is not signed with {suite.name}", reason="CRL_ALGORITHM"
             )
         signature = suite.from_x509_signature(self.parsed.signature)
-        suite.load_public(spki).verify(signature, tbs)
+        issuer.public_key(suite).verify(signature, tbs)
         return self.content
+
+    def _names_key_of(self, issuer: Certificate) -> bool:
+        """Whether the authority key identifier, if any, is that of ``issuer``."""
+        for extension in self.parsed.extensions:
+            if isinstance(extension.value, x509.AuthorityKeyIdentifier):
+                named = extension.value.key_identifier
+                return named is None or named == issuer.subject_key_id
+        return True
 
 
 def parse_crl(
@@ -144,7 +151,13 @@ def parse_crl(
     try:
         parsed = x509.load_der_x509_crl(data)
         return UnverifiedRevocationList(parsed, _read(parsed, max_entries))
-    except (ValueError, TypeError, x509.DuplicateExtension, x509.InvalidVersion) as error:
+    except (
+        ValueError,
+        TypeError,
+        x509.DuplicateExtension,
+        x509.InvalidVersion,
+        x509.UnsupportedGeneralNameType,
+    ) as error:
         raise MalformedError("CRL: not a DER certificate revocation list", reason="CRL") from error
 
 
@@ -189,33 +202,3 @@ def _refuse_unread(extensions: x509.Extensions, kinds: set[type[x509.ExtensionTy
                 f"CRL: extension {extension.oid.dotted_string} is not understood here",
                 reason="CRL_EXTENSION",
             )
-
-
-def _load_certificate(data: bytes) -> x509.Certificate:
-    try:
-        certificate = x509.load_der_x509_certificate(data)
-        tuple(certificate.extensions)
-    except (ValueError, TypeError, x509.DuplicateExtension, x509.InvalidVersion) as error:
-        raise MalformedError(
-            "the issuer's certificate is not a DER certificate", reason="CERTIFICATE"
-        ) from error
-    return certificate
-
-
-def _names_key(parsed: x509.CertificateRevocationList, issuer: x509.Certificate) -> bool:
-    """Whether the list's authority key identifier, if any, is that of ``issuer``."""
-    try:
-        aki = parsed.extensions.get_extension_for_class(x509.AuthorityKeyIdentifier).value
-        ski = issuer.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
-    except x509.ExtensionNotFound:
-        return True
-    return aki.key_identifier is None or aki.key_identifier == ski.digest
-
-
-def _may_sign_lists(issuer: x509.Certificate) -> bool:
-    try:
-        constraints = issuer.extensions.get_extension_for_class(x509.BasicConstraints).value
-        usage = issuer.extensions.get_extension_for_class(x509.KeyUsage).value
-    except x509.ExtensionNotFound:
-        return False
-    return constraints.ca and usage.crl_sign

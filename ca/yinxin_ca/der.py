@@ -39,6 +39,18 @@ def elements(sequence: bytes) -> list[bytes]:
     return found
 
 
+def bits(bit_string: bytes) -> bytes:
+    """Return what a BIT STRING of whole bytes holds.
+
+    Raises:
+        MalformedError: Something else.
+    """
+    start, end = _content(bit_string, 0)
+    if bit_string[0] != _BIT_STRING or end != len(bit_string) or bit_string[start:][:1] != b"\0":
+        raise MalformedError("DER: not a BIT STRING of whole bytes", reason="DER")
+    return bit_string[start + 1 :]
+
+
 def sequence(*parts: bytes) -> bytes:
     """Encode a SEQUENCE of elements that are already encoded."""
     return _encode(_SEQUENCE, b"".join(parts))

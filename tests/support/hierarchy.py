@@ -1,0 +1,124 @@
+"""An invented region's authorities: a root, and one for each purpose under it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from support.clock import FixedClock, SeededEntropy
+from yinxin_ca.assembly import Locations
+from yinxin_ca.authority import CertificateAuthority, create_root
+from yinxin_ca.keystore import KeyRef, Purpose
+from yinxin_ca.profile import (
+    LICENCE,
+    LICENCE_CA,
+    STATUS,
+    STATUS_CA,
+    TLS_CA,
+    TLS_CLIENT,
+    TLS_SERVER,
+    Profile,
+)
+from yinxin_ca.register import InMemoryRegister
+from yinxin_ca.software import SoftwareKeyStore, in_memory_key_store
+from yinxin_ca.subject import AlternativeNames, Subject, principal_uri
+from yinxin_proto.suite import ES256
+
+REGION = "350399"
+DOMAIN = "licences.example.cn"
+ORGANISATION = "虚构市大数据管理局"
+AUTHORITY = Subject(
+    organisation="虚构市市场监督管理局",
+    organisation_code="11350399MB0000017D",
+    common_name="虚构市市场监督管理局 电子证照签发",
+)
+"""An invented authority; its credit code passes the check and belongs to nobody."""
+
+
+@dataclass
+class Hierarchy:
+    """Authorities of one region, with what they were made of."""
+
+    clock: FixedClock = field(default_factory=FixedClock)
+    entropy: SeededEntropy = field(default_factory=SeededEntropy)
+    keys: SoftwareKeyStore = field(init=False)
+    root: CertificateAuthority = field(init=False)
+    root_register: InMemoryRegister = field(default_factory=InMemoryRegister)
+    registers: dict[Purpose, InMemoryRegister] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.keys = in_memory_key_store(clock=self.clock, entropy=self.entropy)
+        self.root = create_root(
+            subject=Subject(organisation=ORGANISATION, common_name=f"{REGION} Root CA 1"),
+            signer=self.keys.generate(KeyRef(REGION, Purpose.ROOT), ES256),
+            register=self.root_register,
+            clock=self.clock,
+            entropy=self.entropy,
+            locations=_locations("root"),
+        )
+        self.licences = self._issuing(Purpose.LICENCE_CA, LICENCE_CA)
+        self.status = self._issuing(Purpose.STATUS_CA, STATUS_CA)
+        self.tls = self._issuing(Purpose.TLS_CA, TLS_CA)
+
+    def _issuing(self, purpose: Purpose, profile: Profile) -> CertificateAuthority:
+        signer = self.keys.generate(KeyRef(REGION, purpose), ES256)
+        certificate = self.root.issue(
+            profile,
+            subject=Subject(organisation=ORGANISATION, common_name=f"{REGION} {purpose} 1"),
+            public_key=signer.public_key,
+        )
+        self.registers[purpose] = InMemoryRegister()
+        return CertificateAuthority(
+            certificate=certificate,
+            signer=signer,
+            register=self.registers[purpose],
+            clock=self.clock,
+            entropy=self.entropy,
+            locations=_locations(purpose),
+        )
+
+    def licence_certificate(self) -> bytes:
+        """Certify a new licence-signing key of the invented authority."""
+        return self.licences.issue(
+            LICENCE, subject=AUTHORITY, public_key=ES256.generate().public_key
+        )
+
+    def status_certificate(self) -> bytes:
+        """Certify a new status-signing key."""
+        return self.status.issue(
+            STATUS,
+            subject=Subject(organisation=ORGANISATION, common_name="status 1"),
+            public_key=ES256.generate().public_key,
+        )
+
+    def server_certificate(self) -> bytes:
+        """Certify a new key of a server."""
+        return self.tls.issue(
+            TLS_SERVER,
+            subject=Subject(organisation=ORGANISATION, common_name=DOMAIN),
+            public_key=ES256.generate().public_key,
+            names=AlternativeNames(dns=(DOMAIN,), addresses=("127.0.0.1", "::1")),
+        )
+
+    def client_certificate(self) -> bytes:
+        """Certify a new key of a principal."""
+        return self.tls.issue(
+            TLS_CLIENT,
+            subject=Subject(organisation=ORGANISATION, common_name="housing-bureau"),
+            public_key=ES256.generate().public_key,
+            names=AlternativeNames(uri=principal_uri(DOMAIN, "housing-bureau")),
+        )
+
+    def leaves(self) -> dict[str, bytes]:
+        """Certify one leaf of each profile."""
+        return {
+            "licence": self.licence_certificate(),
+            "status": self.status_certificate(),
+            "tls-server": self.server_certificate(),
+            "tls-client": self.client_certificate(),
+        }
+
+
+def _locations(name: str) -> Locations:
+    return Locations(
+        crl=f"http://{DOMAIN}/crl/{name}.crl", certificate=f"http://{DOMAIN}/ca/{name}.cer"
+    )
