@@ -140,7 +140,7 @@ def parse_json(
         # half a surrogate pair that the text does not spell as an escape.
         if data.count(b"{") + data.count(b"[") > max_depth and _is_deeper(value, max_depth):
             raise _too_deep(max_depth)
-        if b"\\ud" in data or b"\\uD" in data:
+        if b"\\" in data and (b"\\ud" in data or b"\\uD" in data):
             _ENCODE(value).encode("utf-8")
     except RecursionError as error:
         raise _too_deep(max_depth) from error
