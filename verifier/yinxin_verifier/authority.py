@@ -1,0 +1,133 @@
+"""Whether the issuer may issue this: its key, its certificates, its scope.
+
+The trust list decides; certificates and revocation lists can only take away
+(design section 6). All of it is judged at the proven time: the licence existed
+no later than ``proven_at``, and by its own word not before ``iat``.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from yinxin_verifier import reason
+from yinxin_verifier.examination import Examination
+from yinxin_verifier.reason import Finding, Text
+from yinxin_verifier.step import Grounds
+
+
+def check_key(x: Examination) -> Finding | None:
+    """Find the signing key in the trust list, under the authority that ``iss`` names."""
+    facts = x.known_region.header_facts(x.sd_jwt.jws.header)
+    issuer = facts.issuer
+    if issuer is None:
+        return facts.issuer_finding
+    if x.authority is not issuer.authority:
+        return reason.KEY_OF_ANOTHER
+    x.issuer = issuer
+    x.facts = facts
+    return None
+
+
+def ground_key(x: Examination) -> Grounds:
+    """Describe the list that was asked."""
+    region = x.known_region
+    listed = region.trust_list
+    keys = sum(len(authority.keys) for authority in listed.authorities)
+    return Grounds(
+        Text(
+            f"信任列表：{len(listed.authorities)} 家机构、{keys} 个密钥",
+            f"trust list: {len(listed.authorities)} authorities, {keys} keys",
+        ),
+        timedelta(seconds=x.now - region.freshness.issued_at),
+    )
+
+
+def check_chain(x: Examination) -> Finding | None:
+    """Check that the certificates lead to the region's licence CA, for this purpose."""
+    facts = x.facts
+    if facts.certification is None:
+        return facts.chain_finding
+    x.certification = facts.certification
+    return None
+
+
+def ground_chain(x: Examination) -> Grounds:
+    """Describe the anchors."""
+    count = len(x.known_region.trust_list.anchors.licence)
+    return Grounds(
+        Text(f"证照签发机构证书 {count} 张", f"{count} licence CA certificates in the trust list")
+    )
+
+
+def check_period(x: Examination) -> Finding | None:
+    """Judge the certificates' validity at the proven time."""
+    chain = x.certification
+    if x.issued_at < chain.not_before:
+        return reason.CERTIFICATE_EARLY
+    if x.proven_at > chain.not_after:
+        return reason.CERTIFICATE_EXPIRED
+    return None
+
+
+def ground_period(x: Examination) -> Grounds:
+    """Describe which moment was judged, and why that one."""
+    if x.is_proven:
+        return Grounds(
+            Text("按见证时间判断", "judged at the time that witnesses vouch for"),
+            timedelta(seconds=x.now - x.proven_at),
+        )
+    return Grounds(Text("按核验时间判断", "judged at the moment of verification"))
+
+
+def check_revocation(x: Examination) -> Finding | None:
+    """Judge revocations of the certificates at the proven time."""
+    chain = x.certification
+    if chain.revoked_at is not None:
+        if x.issued_at >= chain.revoked_at:
+            return reason.CERTIFICATE_REVOKED
+        if x.proven_at >= chain.revoked_at:
+            return reason.CERTIFICATE_REVOKED_NO_POE
+    if x.policy.require_revocation and (
+        chain.revocation_issued_at is None or x.now >= chain.revocation_until
+    ):
+        return reason.REVOCATION_UNKNOWN
+    return None
+
+
+def ground_revocation(x: Examination) -> Grounds:
+    """Describe the revocation lists."""
+    issued_at = x.certification.revocation_issued_at
+    if issued_at is None:
+        return Grounds(
+            Text("没有完整的证书吊销列表", "no complete set of revocation lists was at hand")
+        )
+    return Grounds(
+        Text("证书吊销列表", "certificate revocation lists"),
+        timedelta(seconds=x.now - issued_at),
+    )
+
+
+def check_scope(x: Examination) -> Finding | None:
+    """Check issuer × type × time: may this authority issue this type, then?"""
+    ended = listed = False
+    for scope in x.issuer.scopes.get(x.licence_type, ()):
+        listed = True
+        if scope.covers(x.issued_at):
+            if scope.covers(x.proven_at):
+                return None
+            ended = True
+    if ended:
+        return reason.SCOPE_ENDED
+    return reason.SCOPE_NOT_THEN if listed else reason.TYPE_NOT_IN_SCOPE
+
+
+def ground_scope(x: Examination) -> Grounds:
+    """Describe the authority's scope."""
+    count = len(x.issuer.authority.types)
+    return Grounds(
+        Text(
+            f"信任列表列明该机构 {count} 项颁发权限",
+            f"the trust list names {count} scopes of this authority",
+        ),
+        timedelta(seconds=x.now - x.known_region.freshness.issued_at),
+    )
