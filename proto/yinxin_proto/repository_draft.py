@@ -38,6 +38,8 @@ from yinxin_proto.repository_metadata import (
 from yinxin_proto.signature import PublicKey
 
 _HASHES: Final = ["sha256"]
+_SPEC_VERSION: Final = "1.0.31"
+"""Stated by us: a newer python-tuf must not change our bytes by itself."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +83,7 @@ class Term:
         """Return the arguments that every TUF role takes."""
         return {
             "version": self.version,
+            "spec_version": _SPEC_VERSION,
             "expires": self.expires,
             "unrecognized_fields": {ISSUED_AT: int(self.issued_at.timestamp())},
         }

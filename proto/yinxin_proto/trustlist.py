@@ -167,7 +167,7 @@ class TrustList:
             "an authority's code",
             "DUPLICATE_AUTHORITY",
         )
-        keys = [key for _, key in self._owned_keys()]
+        keys = [key for _, key in self.owned_keys()]
         _unique((key.spki for key in keys), "a key", "DUPLICATE_KEY")
         _unique((log.origin for log in self.logs), "a log's origin", "DUPLICATE_LOG")
         if any(key.purpose is not KeyPurpose.STATUS for key in self.status_keys):
@@ -191,7 +191,8 @@ class TrustList:
                 "trust list: a pin names no licences log of this list", reason="PIN_ORIGIN"
             )
 
-    def _owned_keys(self) -> Iterator[tuple[Authority | None, KeyRecord]]:
+    def owned_keys(self) -> Iterator[tuple[Authority | None, KeyRecord]]:
+        """Yield every key with its owner; the region itself is None."""
         for authority in self.authorities:
             for key in authority.keys:
                 yield authority, key
@@ -200,7 +201,7 @@ class TrustList:
 
     @cached_property
     def _by_thumbprint(self) -> dict[bytes, tuple[Authority | None, KeyRecord]]:
-        return {key.thumbprint: (authority, key) for authority, key in self._owned_keys()}
+        return {key.thumbprint: (authority, key) for authority, key in self.owned_keys()}
 
     @cached_property
     def _by_code(self) -> dict[str, Authority]:
