@@ -25,6 +25,7 @@ from yinxin_ca.profile import Profile
 from yinxin_ca.register import CertificateRecord
 from yinxin_ca.subject import AlternativeNames, Subject
 from yinxin_proto.clock import Entropy
+from yinxin_proto.der import elements
 from yinxin_proto.error import IntegrityError
 from yinxin_proto.signature import PublicKey, Suite
 
@@ -116,7 +117,7 @@ def certificate_tbs(
     )
     for value, critical in [*_subject_extensions(draft), *extensions]:
         builder = builder.add_extension(value, critical)
-    fields = der.elements(builder.sign(throw_away, hashes.SHA256()).tbs_certificate_bytes)
+    fields = elements(builder.sign(throw_away, hashes.SHA256()).tbs_certificate_bytes)
     fields[2] = der.algorithm(suite.x509_signature_oid())
     fields[3] = fields[5] if issuer is None else issuer
     fields[6] = draft.public_key.spki
@@ -145,7 +146,7 @@ def crl_tbs(
         .add_extension(key_identifier, critical=False)
         .add_extension(x509.CRLNumber(draft.number), critical=False)
     )
-    fields = der.elements(builder.sign(throw_away, hashes.SHA256()).tbs_certlist_bytes)
+    fields = elements(builder.sign(throw_away, hashes.SHA256()).tbs_certlist_bytes)
     fields[1] = der.algorithm(suite.x509_signature_oid())
     fields[2] = issuer
     return der.sequence(*fields)
@@ -166,7 +167,7 @@ def key_identifier(key: PublicKey) -> x509.SubjectKeyIdentifier:
 
     RFC 7093 §2 (1), so that SHA-1 is not needed anywhere.
     """
-    return x509.SubjectKeyIdentifier(sha256(der.bits(der.elements(key.spki)[1])).digest()[:20])
+    return x509.SubjectKeyIdentifier(sha256(der.bits(elements(key.spki)[1])).digest()[:20])
 
 
 def _subject_extensions(draft: Draft) -> list[Extension]:

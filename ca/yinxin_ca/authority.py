@@ -23,6 +23,7 @@ from yinxin_ca.register import CertificateRecord, Register
 from yinxin_ca.subject import AlternativeNames, Subject
 from yinxin_proto.certificate import parse
 from yinxin_proto.clock import Clock, Entropy
+from yinxin_proto.der import elements
 from yinxin_proto.error import (
     ConfigurationError,
     FailedPreconditionError,
@@ -356,4 +357,4 @@ def _sign(signer: Signer, tbs: bytes) -> bytes:
 
 
 def _key_of(record: CertificateRecord) -> bytes:
-    return der.elements(record.tbs)[6]
+    return elements(record.tbs)[6]

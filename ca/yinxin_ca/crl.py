@@ -16,9 +16,10 @@ from types import MappingProxyType
 from typing import Final
 
 from cryptography import x509
+from cryptography.utils import CryptographyDeprecationWarning
 
-from yinxin_ca import der
 from yinxin_proto.certificate import Certificate
+from yinxin_proto.der import elements
 from yinxin_proto.error import MalformedError, VerificationError
 from yinxin_proto.signature import Suite
 
@@ -89,6 +90,8 @@ class RevocationList:
 class UnverifiedRevocationList:
     """A list that parses; nothing in it may be relied upon yet."""
 
+    der: bytes
+    """The whole list, as received."""
     parsed: x509.CertificateRevocationList
     """The list as read."""
     content: RevocationList
@@ -118,8 +121,8 @@ class UnverifiedRevocationList:
                 "the certificate is not one of an authority that signs CRLs",
                 reason="CRL_KEY_USAGE",
             )
-        oid = suite.x509_signature_oid()
-        if self.parsed.signature_algorithm_oid != oid or der.elements(tbs)[1] != der.algorithm(oid):
+        named = self.parsed.signature_algorithm_oid
+        if named != suite.x509_signature_oid() or elements(self.der)[1] != elements(tbs)[1]:
             raise VerificationError(
                 f"the CRL is not signed with {suite.name}", reason="CRL_ALGORITHM"
             )
@@ -150,18 +153,25 @@ def parse_crl(
         raise MalformedError(f"CRL: more than {max_bytes} bytes", reason="TOO_LARGE")
     try:
         parsed = x509.load_der_x509_crl(data)
-        return UnverifiedRevocationList(parsed, _read(parsed, max_entries))
+        return UnverifiedRevocationList(data, parsed, _read(data, parsed, max_entries))
     except (
         ValueError,
         TypeError,
         x509.DuplicateExtension,
         x509.InvalidVersion,
         x509.UnsupportedGeneralNameType,
+        # The library warns of a serial number that is not positive; where
+        # warnings are errors, it is refused here rather than below.
+        CryptographyDeprecationWarning,
     ) as error:
         raise MalformedError("CRL: not a DER certificate revocation list", reason="CRL") from error
 
 
-def _read(parsed: x509.CertificateRevocationList, max_entries: int) -> RevocationList:
+def _read(data: bytes, parsed: x509.CertificateRevocationList, max_entries: int) -> RevocationList:
+    # The count of unused bits is signed by nobody: it must be zero, or one list
+    # would have several encodings.
+    if not elements(data)[2].endswith(b"\x00" + parsed.signature):
+        raise MalformedError("CRL: the signature is not of whole bytes", reason="CRL")
     if len(parsed) > max_entries:
         raise MalformedError(f"CRL: more than {max_entries} entries", reason="TOO_LARGE")
     _refuse_unread(parsed.extensions, {x509.DeltaCRLIndicator, x509.IssuingDistributionPoint})
@@ -177,7 +187,7 @@ def _read(parsed: x509.CertificateRevocationList, max_entries: int) -> Revocatio
         if earlier is None or entry.revoked_at < earlier.revoked_at:
             entries[entry.serial] = entry
     return RevocationList(
-        issuer=der.elements(parsed.tbs_certlist_bytes)[2],
+        issuer=elements(parsed.tbs_certlist_bytes)[2],
         number=number,
         this_update=parsed.last_update_utc,
         next_update=parsed.next_update_utc,
@@ -187,6 +197,8 @@ def _read(parsed: x509.CertificateRevocationList, max_entries: int) -> Revocatio
 
 def _read_entry(entry: x509.RevokedCertificate) -> Revocation:
     reason = RevocationReason.UNSPECIFIED
+    if entry.serial_number < 1:
+        raise MalformedError("CRL: a serial number is positive", reason="CRL")
     _refuse_unread(entry.extensions, {x509.CertificateIssuer})
     for extension in entry.extensions:
         if isinstance(extension.value, x509.CRLReason):

@@ -17,6 +17,7 @@ from hashlib import sha256
 from typing import Final, NoReturn, TypeVar
 
 from cryptography import x509
+from cryptography.utils import CryptographyDeprecationWarning
 
 from yinxin_proto import der as der_format
 from yinxin_proto.error import MalformedError, VerificationError
@@ -184,6 +185,8 @@ def parse(der: bytes) -> Certificate:
         x509.DuplicateExtension,
         x509.InvalidVersion,
         x509.UnsupportedGeneralNameType,
+        # Of a serial number that is not positive: a warning that may be an error.
+        CryptographyDeprecationWarning,
     ) as error:
         raise MalformedError("certificate: not version 3 in DER", reason="CERTIFICATE") from error
 
@@ -254,6 +257,10 @@ def _read(der: bytes, parsed: x509.Certificate) -> Certificate:
     outer, inner = der_format.elements(der), der_format.elements(tbs)
     if parsed.version is not x509.Version.v3 or len(inner) < 8 or inner[2] != outer[1]:
         raise ValueError("not version 3, or one algorithm inside and another outside")
+    # The count of unused bits is signed by nobody: it must be zero, or one
+    # certificate would have several encodings.
+    if not outer[2].endswith(b"\x00" + parsed.signature):
+        raise ValueError("the signature is not a BIT STRING of whole bytes")
     if not 0 < parsed.serial_number < 1 << 160:
         raise ValueError("a serial number is positive and of at most 20 bytes")
     extensions = parsed.extensions
