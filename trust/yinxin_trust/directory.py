@@ -16,9 +16,10 @@ from sqlalchemy import Connection, Row, select
 
 from yinxin_ca.keystore import KeyRef, KeyStore, Purpose
 from yinxin_proto.error import FailedPreconditionError, NotFoundError, PermissionDeniedError
+from yinxin_proto.issuer import Issuer
 from yinxin_proto.keyrecord import KeyState
 from yinxin_proto.scope import TypeScope
-from yinxin_proto.signature import PublicKey, Signer
+from yinxin_proto.signature import PublicKey
 from yinxin_proto.strict import parse_json
 from yinxin_proto.suite import suite
 from yinxin_trust import schema
@@ -107,7 +108,7 @@ class Directory:
         self._keystore = keystore
         self._lock = threading.Lock()
         self._snapshot: DirectorySnapshot | None = None
-        self._signers: dict[KeyRef, Signer] = {}
+        self._issuers: dict[LicenceKey, Issuer] = {}
 
     def snapshot(self, conn: Connection) -> DirectorySnapshot:
         """Return the records as the transaction sees them."""
@@ -122,8 +123,8 @@ class Directory:
                 self._snapshot = current
         return current
 
-    def signer(self, authority: IssuingAuthority) -> tuple[Signer, LicenceKey]:
-        """Return the signer of an authority's active licence key.
+    def issuer(self, authority: IssuingAuthority) -> tuple[Issuer, LicenceKey]:
+        """Return who signs an authority's licences, with its active key.
 
         Raises:
             FailedPreconditionError: It has none now (``NO_ACTIVE_KEY``).
@@ -134,11 +135,11 @@ class Directory:
                 "this authority has no active licence-signing key in this region",
                 reason="NO_ACTIVE_KEY",
             )
-        signer = self._signers.get(key.ref)
-        if signer is None:
-            signer = self._keystore.signer(key.ref)
-            self._signers[key.ref] = signer
-        return signer, key
+        issuer = self._issuers.get(key)
+        if issuer is None:
+            issuer = Issuer(signer=self._keystore.signer(key.ref), header={"x5c": list(key.x5c)})
+            self._issuers[key] = issuer
+        return issuer, key
 
 
 def touch(conn: Connection) -> None:
