@@ -31,7 +31,7 @@ MAX_CERTIFICATE_BYTES: Final = 8_192
 _EMBEDDED_KEYS: Final = frozenset({"jwk", "jku", "x5u"})
 _UNSUPPORTED: Final = frozenset({"crit", "b64", "zip", "enc"})
 _RESERVED: Final = _EMBEDDED_KEYS | _UNSUPPORTED | {"alg", "typ"}
-_TEXTS: Final = ("typ", "cty", "kid")
+_TEXTS: Final = ("typ", "cty")
 _NO_HEADER: Final[Mapping[str, Json]] = MappingProxyType({})
 
 
@@ -124,7 +124,11 @@ def _parse_header(part: str) -> Mapping[str, Json]:
             "JWS: unsigned tokens and shared secrets are refused", reason="JWS_ALGORITHM"
         )
     if any(not isinstance(header.get(name, ""), str) for name in _TEXTS):
-        raise MalformedError("JWS: typ, cty and kid must be strings", reason="JWS_HEADER")
+        raise MalformedError("JWS: typ and cty must be strings", reason="JWS_HEADER")
+    # A number is no kid (RFC 7515 §4.1.4), but the SD-JWT authors' own tokens
+    # have them, and nothing here chooses a key by it.
+    if not isinstance(header.get("kid", ""), str | int):
+        raise MalformedError("JWS: kid must be a string", reason="JWS_HEADER")
     return MappingProxyType(header)
 
 
