@@ -10,6 +10,7 @@ the region's records.
 
 from __future__ import annotations
 
+import binascii
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,8 +18,6 @@ from datetime import datetime
 from typing import Final, cast
 
 import grpc
-from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding
 
 from yinxin_proto.certificate import Certificate, CertificatePurpose, parse, verify_link
 from yinxin_proto.clock import Clock
@@ -28,6 +27,9 @@ from yinxin_proto.suite import ES256, Suite
 MAX_KNOWN_PEERS: Final = 4096
 
 _MAX_PEM_BYTES: Final = 16_384
+_PEM: Final = re.compile(
+    rb"-----BEGIN CERTIFICATE-----\n([A-Za-z0-9+/=\n]+)-----END CERTIFICATE-----\n?\Z"
+)
 _LABEL: Final = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
 _URI: Final = re.compile(rf"https://({_LABEL}(?:\.{_LABEL})*)/principals/({_LABEL})\Z")
 
@@ -172,10 +174,11 @@ class PeerVerifier:
 
 
 def _parse(pem: bytes) -> Certificate:
+    block = _PEM.match(pem) if len(pem) <= _MAX_PEM_BYTES else None
     try:
-        if len(pem) > _MAX_PEM_BYTES:
-            raise ValueError("too large")
-        return parse(x509.load_pem_x509_certificate(pem).public_bytes(Encoding.DER))
+        if block is None:
+            raise ValueError("not one PEM certificate")
+        return parse(binascii.a2b_base64(block[1]))
     except (ValueError, MalformedError) as error:
         raise UnauthenticatedError(
             "the client certificate cannot be read", reason="PEER_CERTIFICATE_MALFORMED"
