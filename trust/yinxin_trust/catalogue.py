@@ -68,6 +68,10 @@ class LicenceType:
         """证照名称, as licences carry it."""
         return str(self.document["name"]["zh"])
 
+    def to_bytes(self) -> bytes:
+        """Return the document as canonical JSON; the inverse of `parse_type`."""
+        return canonical_json(dict(self.document))
+
     @property
     def is_issuable(self) -> bool:
         """False for a type that is only verified here, such as an ID card."""
@@ -264,7 +268,7 @@ def add_type(conn: Connection, entry: LicenceType, *, now_ms: int) -> None:
         schema.licence_type.insert().values(
             code=entry.code,
             schema_version=entry.schema_version,
-            document=canonical_json(dict(entry.document)).decode(),
+            document=entry.to_bytes().decode(),
             created_ms=now_ms,
         )
     )

@@ -71,7 +71,6 @@ class IssuanceStores:
     holding: Holding
     vault: Vault
     audit: AuditTrail
-    audit: AuditTrail
 
 
 class Issuance:

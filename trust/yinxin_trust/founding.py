@@ -1,0 +1,155 @@
+"""Founding a region: its keys, certificates, tables, logs and first publication.
+
+Done once. A directory that was not founded to its end is never opened: it is
+made beside its final place and moved there when everything is in it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from sqlalchemy import Connection
+
+from yinxin_ca.keystore import Purpose
+from yinxin_ca.profile import STATUS
+from yinxin_ca.subject import Subject
+from yinxin_proto.clock import Clock, Entropy
+from yinxin_proto.error import AlreadyExistsError
+from yinxin_proto.keyrecord import KeyPurpose, KeyRecord, KeyState
+from yinxin_proto.signature import Suite
+from yinxin_trust import schema
+from yinxin_trust.allocation import OPEN_LISTS, open_list
+from yinxin_trust.catalogue import LicenceType, add_type, builtin_types
+from yinxin_trust.certification import (
+    CRL_LIFETIME,
+    ISSUING,
+    RegisterFactory,
+    found_authorities,
+    open_authority,
+    put_crls,
+)
+from yinxin_trust.keyring import Keyring, generate
+from yinxin_trust.ledger import LICENCES, USES
+from yinxin_trust.publication import Publication
+from yinxin_trust.rows import milliseconds
+from yinxin_trust.sequencer import create_log
+from yinxin_trust.status import STATUS_CHAIN, StatusSigner
+from yinxin_trust.storage import Storage, get_setting, put_setting
+from yinxin_trust.trustlisting import (
+    RegionAnchors,
+    build_trust_list,
+    key_row,
+    put_anchors,
+    put_log_key,
+)
+
+_LOGS: Final = {LICENCES: "licences", USES: "uses"}
+REGION_SETTING: Final = "region"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Founder:
+    """What a founding needs."""
+
+    storage: Storage
+    keyring: Keyring
+    registers: RegisterFactory
+    suite: Suite
+    clock: Clock
+    entropy: Entropy
+
+    def found(self) -> None:
+        """Make the region.
+
+        Raises:
+            AlreadyExistsError: The database holds a region already.
+        """
+        self.storage.create()
+        with self.storage.read() as conn:
+            if get_setting(conn, REGION_SETTING) is not None:
+                raise AlreadyExistsError(
+                    "the database holds a region already; name another database, or open it",
+                    reason="REGION_EXISTS",
+                )
+        generate(self.keyring, self.suite)
+        anchors = found_authorities(self.keyring, self.registers, self.clock, self.entropy)
+        with self.storage.write() as conn:
+            self._write(conn, anchors)
+
+    def _write(self, conn: Connection, anchors: RegionAnchors) -> None:
+        namespace, now = self.keyring.namespace, self.clock.now()
+        put_setting(conn, REGION_SETTING, namespace.code)
+        put_anchors(conn, anchors)
+        self._write_status_key(conn, anchors)
+        for log_number, kind in _LOGS.items():
+            signer = self.keyring.log_signer(log_number)
+            origin = namespace.log_origin(kind, 1)
+            create_log(conn, log_number=log_number, origin=origin, signer=signer)
+            put_log_key(conn, log_number=log_number, vkey=signer.vkey.to_text())
+        for _ in range(OPEN_LISTS):
+            open_list(conn, uri_prefix=namespace.status_prefix, entropy=self.entropy)
+        types = builtin_types()
+        for entry in types:
+            add_type(conn, entry, now_ms=milliseconds(now))
+        crls = self._crls(anchors)
+        put_crls(conn, crls, self.clock)
+        statuses = StatusSigner(keyring=self.keyring, clock=self.clock).sign_due(conn)
+        Publication(storage=self.storage, keyring=self.keyring, clock=self.clock).found(
+            conn,
+            trust_list=build_trust_list(conn, namespace, now).to_bytes(),
+            changes={
+                "status": statuses,
+                "crl": crl_targets(crls),
+                "catalogue": catalogue_targets(types),
+            },
+        )
+
+    def _write_status_key(self, conn: Connection, anchors: RegionAnchors) -> None:
+        authority = open_authority(
+            "status",
+            anchors=anchors,
+            keyring=self.keyring,
+            registers=self.registers,
+            clock=self.clock,
+            entropy=self.entropy,
+        )
+        key = self.keyring.signer(Purpose.STATUS).public_key
+        der = authority.issue(
+            STATUS,
+            subject=Subject(organisation=self.keyring.namespace.name, common_name="Status signing"),
+            public_key=key,
+        )
+        chain = "[" + ",".join(f'"{part.hex()}"' for part in authority.chain(der)) + "]"
+        put_setting(conn, STATUS_CHAIN, chain)
+        record = KeyRecord(
+            suite=self.suite.name,
+            purpose=KeyPurpose.STATUS,
+            spki=key.spki,
+            state=KeyState.ACTIVE,
+            not_before=int(self.clock.now().timestamp()),
+        )
+        conn.execute(schema.authority_key.insert().values(**key_row(version=1, record=record)))
+
+    def _crls(self, anchors: RegionAnchors) -> dict[str, bytes]:
+        return {
+            name: open_authority(
+                name,
+                anchors=anchors,
+                keyring=self.keyring,
+                registers=self.registers,
+                clock=self.clock,
+                entropy=self.entropy,
+            ).sign_crl(lifetime=CRL_LIFETIME)
+            for name in ISSUING
+        }
+
+
+def crl_targets(crls: dict[str, bytes]) -> dict[str, bytes | None]:
+    """Return CRLs as targets of the ``crl`` role."""
+    return {f"crl/{name}.crl": crl for name, crl in crls.items()}
+
+
+def catalogue_targets(types: list[LicenceType]) -> dict[str, bytes | None]:
+    """Return licence types as targets of the ``catalogue`` role."""
+    return {f"catalogue/{entry.code}.json": entry.to_bytes() for entry in types}

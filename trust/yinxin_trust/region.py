@@ -1,0 +1,338 @@
+"""A region, put together: the one composition root.
+
+``Region.in_memory`` gives tests, the demo and the docs the real service in one
+line; ``Region.create`` founds one in a directory, ``Region.open`` opens it.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+from yinxin_ca.journal import FileRegister
+from yinxin_ca.keyfile import create_key_store, open_key_store
+from yinxin_ca.register import InMemoryRegister, Register
+from yinxin_ca.software import in_memory_key_store
+from yinxin_edge.clock import SystemClock, SystemEntropy
+from yinxin_edge.database import Database
+from yinxin_edge.lease import LeaseOffice
+from yinxin_proto.clock import Clock, Entropy
+from yinxin_proto.error import AlreadyExistsError, ConfigurationError, UnavailableError
+from yinxin_proto.signature import Suite
+from yinxin_proto.suite import suite
+from yinxin_trust import schema
+from yinxin_trust.allocation import StatusAllocator
+from yinxin_trust.audit import AuditTrail
+from yinxin_trust.certification import RegisterFactory
+from yinxin_trust.commit import GroupCommitter
+from yinxin_trust.directory import Directory
+from yinxin_trust.founding import Founder
+from yinxin_trust.holding import Holding
+from yinxin_trust.issuance import Issuance, IssuanceStores
+from yinxin_trust.keyring import Keyring
+from yinxin_trust.ledger import LICENCES
+from yinxin_trust.namespace import Namespace
+from yinxin_trust.publication import Publication
+from yinxin_trust.registration import Registrar
+from yinxin_trust.sequencer import Sequencer
+from yinxin_trust.settings import RegionTable, Settings, load_settings, write_settings
+from yinxin_trust.storage import Storage
+from yinxin_trust.subject import SubjectDirectory
+from yinxin_trust.vault import Vault
+
+KEYS: Final = "keys"
+OFFLINE: Final = "offline"
+REGISTERS: Final = "registers"
+_LEASE_TERM: Final = timedelta(seconds=10)
+_EXAMPLE: Final = RegionTable(
+    code="350300", domain="putian.example", name="莆田市（示例）", suite="ES256"
+)
+
+
+class Registers:
+    """Opens each authority's register once.
+
+    Args:
+        make: Opens the register of a name.
+    """
+
+    def __init__(self, make: Callable[[str], Register]) -> None:
+        self._make = make
+        self._open: dict[str, Register] = {}
+
+    def __call__(self, name: str) -> Register:
+        """Return the register of the authority of that name."""
+        if name not in self._open:
+            self._open[name] = self._make(name)
+        return self._open[name]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Foundation:
+    """What a region stands on: its settings, keys, registers and database."""
+
+    settings: Settings
+    storage: Storage
+    keyring: Keyring
+    registers: RegisterFactory
+    clock: Clock
+    entropy: Entropy
+
+    @property
+    def suite(self) -> Suite:
+        """The suite of new keys."""
+        return suite(self.settings.region.suite)
+
+
+class Region:
+    """A region's service, without its network side.
+
+    Use `create`, `open` or `in_memory`; close it, or use it as a context
+    manager.
+    """
+
+    def __init__(self, foundation: Foundation) -> None:
+        self.foundation = foundation
+        self.settings = foundation.settings
+        self.namespace: Namespace = foundation.settings.namespace
+        self.storage = foundation.storage
+        self.keyring = foundation.keyring
+        self.clock = foundation.clock
+        self.entropy = foundation.entropy
+        self.vault: Vault = self.keyring.vault(entropy=self.entropy)
+        self.committer = GroupCommitter(storage=self.storage)
+        self.directory = Directory(keystore=self.keyring.online)
+        self.audit = AuditTrail(clock=self.clock, entropy=self.entropy)
+        self.subjects = SubjectDirectory(vault=self.vault, clock=self.clock, entropy=self.entropy)
+        self.holding = Holding(subjects=self.subjects, namespace=self.namespace)
+        self.allocator = StatusAllocator(
+            storage=self.storage, uri_prefix=self.namespace.status_prefix, entropy=self.entropy
+        )
+        self.issuance = self._issuance()
+        self.publication = Publication(storage=self.storage, keyring=self.keyring, clock=self.clock)
+        self.registrar = Registrar(
+            storage=self.storage,
+            keyring=self.keyring,
+            registers=foundation.registers,
+            suite=foundation.suite,
+            clock=self.clock,
+            entropy=self.entropy,
+        )
+        self._sequencers: dict[int, Sequencer] = {}
+
+    def _issuance(self) -> Issuance:
+        stores = IssuanceStores(
+            storage=self.storage,
+            committer=self.committer,
+            directory=self.directory,
+            subjects=self.subjects,
+            allocator=self.allocator,
+            holding=self.holding,
+            vault=self.vault,
+            audit=self.audit,
+        )
+        return Issuance(
+            stores=stores, namespace=self.namespace, clock=self.clock, entropy=self.entropy
+        )
+
+    def sequencer(self, log_number: int = LICENCES) -> Sequencer:
+        """Acquire the lease of a log and return its sequencer.
+
+        Raises:
+            UnavailableError: Another process holds the lease (``LEASE_HELD``).
+        """
+        office = LeaseOffice(
+            database=self.storage.database,
+            table=schema.lease,
+            clock=self.clock,
+            holder=f"{socket.gethostname()}/{os.getpid()}/{id(self)}",
+            term=_LEASE_TERM,
+        )
+        lease = office.acquire(f"sequencer/{log_number}")
+        if lease is None:
+            raise UnavailableError("another process sequences this log", reason="LEASE_HELD")
+        return Sequencer(
+            storage=self.storage,
+            log_number=log_number,
+            signer=self.keyring.log_signer(log_number),
+            lease=lease,
+        )
+
+    def sequence(self, log_number: int = LICENCES) -> int:
+        """Sequence what waits, here and now; return how many entries were placed.
+
+        For regions without a sequencing process: in memory, at the command line.
+        """
+        if log_number not in self._sequencers:
+            self._sequencers[log_number] = self.sequencer(log_number)
+        return self._sequencers[log_number].run_once()
+
+    def close(self) -> None:
+        """Close the database."""
+        self.storage.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    @classmethod
+    def in_memory(
+        cls,
+        clock: Clock | None = None,
+        entropy: Entropy | None = None,
+        *,
+        region: RegionTable = _EXAMPLE,
+        database_url: str = "sqlite://",
+    ) -> Self:
+        """Found a region that is gone when closed; everything in it is real."""
+        clock, entropy = clock or SystemClock(), entropy or SystemEntropy()
+        settings = Settings(region=region)
+        foundation = Foundation(
+            settings=settings,
+            storage=Storage(Database.open(database_url)),
+            keyring=Keyring(
+                settings.namespace,
+                in_memory_key_store(clock=clock, entropy=entropy),
+                in_memory_key_store(clock=clock, entropy=entropy),
+            ),
+            registers=Registers(lambda _: InMemoryRegister()),
+            clock=clock,
+            entropy=entropy,
+        )
+        _found(foundation)
+        return cls(foundation)
+
+    @classmethod
+    def create(
+        cls,
+        directory: Path,
+        settings: Settings,
+        *,
+        passphrase: str,
+        offline_passphrase: str | None = None,
+        clock: Clock | None = None,
+        entropy: Entropy | None = None,
+    ) -> None:
+        """Found a region in a directory that does not exist yet, or is empty.
+
+        Raises:
+            AlreadyExistsError: The directory holds something (``DIRECTORY_IN_USE``),
+                or the database a region.
+            ConfigurationError: The directory cannot be written.
+        """
+        clock, entropy = clock or SystemClock(), entropy or SystemEntropy()
+        if directory.exists() and any(directory.iterdir()):
+            raise AlreadyExistsError(
+                f"{directory} is not empty; name a new directory", reason="DIRECTORY_IN_USE"
+            )
+        draft = directory.with_name(f".{directory.name}.founding")
+        with ExitStack() as undo:
+            # A founding that fails leaves nothing that looks like a region.
+            undo.callback(shutil.rmtree, draft, ignore_errors=True)
+            try:
+                shutil.rmtree(draft, ignore_errors=True)
+                draft.mkdir(parents=True, mode=0o700)
+                (draft / REGISTERS).mkdir(mode=0o700)
+            except OSError as error:
+                raise ConfigurationError(
+                    f"cannot make {directory}: {error.strerror}", reason="DIRECTORY"
+                ) from error
+            write_settings(draft, settings)
+            second = passphrase if offline_passphrase is None else offline_passphrase
+            make = {"clock": clock, "entropy": entropy}
+            online = create_key_store(draft / KEYS, passphrase=passphrase, **make)  # type: ignore[arg-type]
+            offline = create_key_store(draft / OFFLINE, passphrase=second, **make)  # type: ignore[arg-type]
+            storage = Storage(Database.open(settings.database_url(draft)))
+            undo.callback(storage.close)
+            _found(
+                Foundation(
+                    settings=settings,
+                    storage=storage,
+                    keyring=Keyring(settings.namespace, online, offline),
+                    registers=file_registers(draft),
+                    clock=clock,
+                    entropy=entropy,
+                )
+            )
+            storage.close()
+            if directory.exists():
+                directory.rmdir()
+            draft.rename(directory)
+
+    @classmethod
+    def open(
+        cls,
+        directory: Path,
+        *,
+        passphrase: str,
+        offline_passphrase: str | None = None,
+        database_url: str | None = None,
+        clock: Clock | None = None,
+        entropy: Entropy | None = None,
+    ) -> Self:
+        """Open a founded region.
+
+        Args:
+            directory: The region's directory.
+            passphrase: Opens the online key store.
+            offline_passphrase: Opens the offline key store; None leaves it shut.
+            database_url: In place of the one in the settings.
+            clock: The system's, unless given.
+            entropy: The system's, unless given.
+
+        Raises:
+            ConfigurationError: Not a region's directory, or unusable settings.
+            WrongPassphraseError: A passphrase does not open its store.
+        """
+        clock, entropy = clock or SystemClock(), entropy or SystemEntropy()
+        settings = load_settings(directory)
+        online = open_key_store(
+            directory / KEYS, passphrase=passphrase, clock=clock, entropy=entropy
+        )
+        offline = None
+        if offline_passphrase is not None:
+            offline = open_key_store(
+                directory / OFFLINE, passphrase=offline_passphrase, clock=clock, entropy=entropy
+            )
+        url = database_url or settings.database_url(directory)
+        return cls(
+            Foundation(
+                settings=settings,
+                storage=Storage(Database.open(url)),
+                keyring=Keyring(settings.namespace, online, offline),
+                registers=file_registers(directory),
+                clock=clock,
+                entropy=entropy,
+            )
+        )
+
+
+def file_registers(directory: Path) -> Registers:
+    """Return the registers of a region's directory."""
+    return Registers(lambda name: FileRegister(directory / REGISTERS / f"{name}.jsonl"))
+
+
+def _found(foundation: Foundation) -> None:
+    Founder(
+        storage=foundation.storage,
+        keyring=foundation.keyring,
+        registers=foundation.registers,
+        suite=foundation.suite,
+        clock=foundation.clock,
+        entropy=foundation.entropy,
+    ).found()

@@ -1,0 +1,125 @@
+"""A region's settings: ``region.toml`` in its directory, and the environment.
+
+The names and the suite are fixed when a region is founded, since they stand
+inside every licence; the rest may change between starts.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from typing import Final
+
+from yinxin_edge.config import load_file
+from yinxin_proto.error import ConfigurationError
+from yinxin_trust.namespace import Namespace
+
+FILE: Final = "region.toml"
+DEFAULT_DATABASE: Final = "region.db"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RegionTable:
+    """``[region]``."""
+
+    code: str
+    """GB/T 2260, six digits."""
+    domain: str
+    name: str
+    suite: str = "ES256"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DatabaseTable:
+    """``[database]``."""
+
+    url: str = ""
+    """Empty: ``region.db`` in the region's directory (SQLite)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerTable:
+    """``[server]``."""
+
+    listen: str = "127.0.0.1:8443"
+    """``host:port``; port 0 takes a free one."""
+    names: tuple[str, ...] = ("localhost",)
+    """DNS names in the server's certificate."""
+    addresses: tuple[str, ...] = ("127.0.0.1",)
+    """IP addresses in the server's certificate."""
+    workers: int = 2
+    """Worker processes."""
+    threads: int = 48
+    """Calls in progress at once, in each worker."""
+    sequencing_period: timedelta = timedelta(milliseconds=200)
+    """How often waiting log entries are sequenced."""
+    publication_period: timedelta = timedelta(seconds=60)
+    """How often status lists and the repository's online roles are refreshed."""
+    receipt_patience: timedelta = timedelta(seconds=10)
+    """How long an issue waits for its receipt."""
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.workers <= 256 or not 1 <= self.threads <= 1024:
+            raise ConfigurationError("workers: 1 to 256, threads: 1 to 1024", reason="SERVER")
+        if self.sequencing_period < timedelta(milliseconds=10):
+            raise ConfigurationError("sequencing_period: 10ms at least", reason="SERVER")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """All of ``region.toml``."""
+
+    region: RegionTable
+    database: DatabaseTable = field(default_factory=DatabaseTable)
+    server: ServerTable = field(default_factory=ServerTable)
+
+    @property
+    def namespace(self) -> Namespace:
+        """The names that the region gives out."""
+        return Namespace(code=self.region.code, domain=self.region.domain, name=self.region.name)
+
+    def database_url(self, directory: Path) -> str:
+        """Return where the database is."""
+        return self.database.url or f"sqlite:///{(directory / DEFAULT_DATABASE).absolute()}"
+
+
+def load_settings(directory: Path) -> Settings:
+    """Read the settings of a founded region.
+
+    Raises:
+        ConfigurationError: Not a region's directory, or settings that cannot
+            be used, all at once.
+    """
+    path = directory / FILE
+    if not path.is_file():
+        raise ConfigurationError(
+            f"{directory} is not a region's directory: it has no {FILE}; "
+            "make one with: yinxin region init",
+            reason="NOT_A_REGION",
+        )
+    return load_file(Settings, path)
+
+
+def write_settings(directory: Path, settings: Settings) -> None:
+    """Write the settings that a founding fixes."""
+    region = settings.region
+    quoted = {
+        "code": region.code,
+        "domain": region.domain,
+        "name": region.name,
+        "suite": region.suite,
+    }
+    lines = ["# Fixed when the region was founded: these names stand inside licences.", "[region]"]
+    lines += [f"{key} = {_toml(value)}" for key, value in quoted.items()]
+    lines += ["", "[database]", f"url = {_toml(settings.database.url)}"]
+    lines += ["", "[server]", f"listen = {_toml(settings.server.listen)}"]
+    lines += [f"names = [{', '.join(map(_toml, settings.server.names))}]"]
+    lines += [f"addresses = [{', '.join(map(_toml, settings.server.addresses))}]"]
+    lines += [f"workers = {settings.server.workers}", ""]
+    (directory / FILE).write_text("\n".join(lines), encoding="utf-8")
+
+
+def _toml(text: str) -> str:
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
