@@ -243,6 +243,9 @@ def parse(presentation: str | bytes, *, max_bytes: int = MAX_PRESENTATION_BYTES)
     if len(parts) > MAX_DISCLOSURES + 2:
         raise MalformedError(f"SD-JWT: more than {MAX_DISCLOSURES} disclosures", reason="TOO_LARGE")
     key_binding = parts.pop() or None
+    if key_binding is not None and key_binding.count(".") != 2:
+        # Most likely a disclosure that lost its ~ in copying.
+        raise MalformedError("SD-JWT: what follows the last ~ is no JWT", reason="SD_JWT_FORM")
     return SdJwt(
         jws=parse_compact(parts[0]), encoded_disclosures=parts[1:], key_binding=key_binding
     )

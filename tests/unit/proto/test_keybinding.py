@@ -129,7 +129,7 @@ def test_a_binding_without_a_moment_is_refused(value: Json) -> None:
     assert reason_of(forged(iat=value)) == "NUMERIC_DATE"
 
 
-@pytest.mark.parametrize("text", ["x", "a.b", "a.b.c", "e30.e30.AA", "a" * 5000])
+@pytest.mark.parametrize("text", ["x", "a.b", "a.b.c", "e30.e30.AA", f"{'a' * 5000}.b.c"])
 def test_a_binding_that_is_no_jwt_is_refused(text: str) -> None:
     with pytest.raises(MalformedError):
         check(parse(presentation().to_text() + text))

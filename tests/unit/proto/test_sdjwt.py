@@ -418,6 +418,10 @@ def test_what_is_not_an_sd_jwt_is_refused(text: str | bytes, reason: str) -> Non
     assert caught.value.reason == reason
 
 
+def test_a_presentation_that_lost_its_last_separator_is_refused() -> None:
+    assert reason_of(issued().to_text()[:-1]) == "SD_JWT_FORM"
+
+
 def test_a_payload_that_is_not_an_object_is_refused() -> None:
     jwt = sdjwt.issue({}, signer=ISSUER_KEY, entropy=SeededEntropy(1)).issuer_jwt
     header, _, signature = jwt.split(".")
