@@ -207,6 +207,7 @@ def parse_approval(token: str | bytes) -> UnverifiedApproval:
     claims = parse_canonical_json(jws.payload, max_bytes=MAX_APPROVAL_BYTES)
     members = Members(claims, "approval", _MEMBERS)
     members.octets("nonce", min_bytes=NONCE_BYTES, max_bytes=NONCE_BYTES)
+    members.integer("iat")
     count = members.integer("count", at_least=1)
     if count > MAX_BATCH:
         raise MalformedError(f"approval: more than {MAX_BATCH} requests", reason="TOO_LARGE")

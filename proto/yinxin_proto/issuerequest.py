@@ -254,7 +254,7 @@ def _fields(form: Form) -> dict[str, str] | None:
             form.refuse("fields", "a field is named KZ_ and letters, digits or _", "FIELD_NAME")
         else:
             inner.text(name, max_characters=MAX_FIELD_CHARACTERS, lines=True)
-    return fields
+    return dict(fields)
 
 
 def _holder_key(form: Form) -> dict[str, str] | None:
@@ -270,4 +270,4 @@ def _holder_key(form: Form) -> dict[str, str] | None:
         ES256.public_from_jwk(jwk)
     except MalformedError as error:
         form.refuse("holder_key", error.message, error.reason)
-    return jwk
+    return dict(jwk)
