@@ -93,6 +93,7 @@ licence: Final = Table(
     PrimaryKeyConstraint("subject_ref", "licence_ref", "revision"),
     Index("ix_licence_entry", "entry"),
     Index("ix_licence_expiry", "state", "valid_until_ms"),
+    Index("ix_licence_issuer", "issuer_code", "created_ms"),
     **_BY_SUBJECT,
 )
 
@@ -125,7 +126,7 @@ licence_event: Final = Table(
     Column("operator_certificate_hash", LargeBinary(32)),
     Column("approval_hash", LargeBinary(32)),
     Column("salt", LargeBinary(32), nullable=False),
-    Column("prior_entry", LargeBinary(32), nullable=False),
+    Column("prior_index", BigInteger, comment="what the leaf says; absent if it had none then"),
     Column("entry", LargeBinary(32), nullable=False),
     Column("sealed_detail", LargeBinary, nullable=False, comment="reason and legal basis"),
     PrimaryKeyConstraint("subject_ref", "licence_ref", "generation"),
