@@ -15,7 +15,7 @@ import re
 from dataclasses import dataclass
 from typing import Final, NoReturn
 
-from yinxin_proto.checkdigit import identifier_check
+from yinxin_proto.checkdigit import IDENTIFIER_CHECKS, identifier_check, identifier_state
 from yinxin_proto.error import InvalidArgumentError
 from yinxin_proto.number import is_credit_code
 
@@ -31,6 +31,9 @@ _SERIAL: Final = re.compile(rf"[0-9A-Z]{{1,{MAX_SERIAL_CHARACTERS}}}")
 _VERSION: Final = re.compile(r"[0-9]{3}")
 _CHECK: Final = re.compile(r"[0-9A-Z]")
 _MAX_CHARACTERS: Final = 192
+_TAIL: Final = re.compile(
+    rf"([0-9A-Z]{{1,{MAX_SERIAL_CHARACTERS}}})\.(?!000)([0-9]{{3}})\.([0-9A-Z])"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +77,40 @@ class LicenceIdentifier:
 
     def __str__(self) -> str:
         return f"{PREFIX}{self.body}.{self.version:03}.{self.check}"
+
+
+class IdentifierSeries:
+    """The identifiers of one type and issuer, as a verifier meets them by the thousand.
+
+    What type and issuer contribute to the check character is computed once.
+
+    Args:
+        type: Licence type, 21 characters.
+        issuer: Code of the issuing authority.
+
+    Raises:
+        InvalidArgumentError: A character that no identifier has.
+    """
+
+    __slots__ = ("_prefix", "_state")
+
+    def __init__(self, *, type: str, issuer: str) -> None:  # noqa: A002
+        self._prefix = f"{PREFIX}{type}.{issuer}."
+        self._state = identifier_state(type + issuer)
+
+    def holds(self, text: str) -> bool:
+        """Whether ``text`` is one of them, check character included.
+
+        Why not, `parse` says.
+        """
+        prefix = self._prefix
+        if not text.startswith(prefix):
+            return False
+        match = _TAIL.fullmatch(text, len(prefix))
+        if match is None:
+            return False
+        serial, version, check = match.groups()
+        return IDENTIFIER_CHECKS[identifier_state(serial + version, self._state)] == check
 
 
 def parse(text: str, *, allow_wrong_check: bool = False) -> LicenceIdentifier:

@@ -90,16 +90,22 @@ def parse_compact(token: str | bytes, *, max_bytes: int = MAX_TOKEN_BYTES) -> Un
         raise MalformedError(f"JWS: more than {max_bytes} bytes", reason="TOO_LARGE")
     try:
         text = token if isinstance(token, str) else token.decode("ascii")
-        parts = text.split(".", 3)
-        if len(parts) != 3 or not parts[0] or not parts[2]:
+        prefix, header = _LATEST[0]
+        if not text.startswith(prefix):
+            prefix, header = text[: text.find(".") + 1], None
+        start, end = len(prefix), text.rfind(".")
+        payload = text[start:end]
+        if start < 2 or end < start or end == len(text) - 1 or "." in payload:
             raise MalformedError("JWS: three parts were expected", reason="JWS_PARTS")
-        header_part, payload_part, signature_part = parts
+        if header is None:
+            header = _parse_header(prefix[:-1])
+            _LATEST[0] = prefix, header
         return UnverifiedJws(
             text,
-            _parse_header(header_part),
-            b64url_decode(payload_part, max_bytes=max_bytes),
-            text[: -len(signature_part) - 1].encode("ascii"),
-            b64url_decode(signature_part, max_bytes=max_bytes),
+            header,
+            b64url_decode(payload, max_bytes=max_bytes),
+            text[:end].encode("ascii"),
+            b64url_decode(text[end + 1 :], max_bytes=max_bytes),
         )
     except UnicodeError as error:
         raise MalformedError("JWS: a character outside ASCII", reason="BASE64URL") from error
@@ -130,6 +136,11 @@ def _parse_header(part: str) -> Mapping[str, Json]:
     if not isinstance(header.get("kid", ""), str | int):
         raise MalformedError("JWS: kid must be a string", reason="JWS_HEADER")
     return MappingProxyType(header)
+
+
+# The header parsed last, with its dot. Comparing the start of a token with it
+# costs a tenth of cutting it out and hashing it.
+_LATEST: Final[list[tuple[str, Mapping[str, Json] | None]]] = [(".", None)]
 
 
 def sign_compact(

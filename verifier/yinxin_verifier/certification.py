@@ -14,6 +14,7 @@ from typing import Any
 from yinxin_proto import certificate
 from yinxin_proto.certificate import Certificate, CertificatePurpose, verify_link
 from yinxin_proto.error import ConfigurationError, MalformedError, VerificationError, YinxinError
+from yinxin_proto.identifier import IdentifierSeries
 from yinxin_proto.jose import x5c_chain
 from yinxin_proto.keyrecord import KeyPurpose, KeyRecord
 from yinxin_proto.scope import Authority, TypeScope
@@ -36,6 +37,8 @@ class Issuer:
     """SHA-256 of the key's SPKI, 32 bytes."""
     scopes: Mapping[str, tuple[TypeScope, ...]]
     """The authority's scopes by licence type."""
+    series: Mapping[str, IdentifierSeries]
+    """The identifiers it may give, by licence type."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,15 +135,14 @@ class Certifier:
             return reason.SUITE_UNKNOWN
         if header.get("alg") != key.suite.jose_alg:
             return reason.ALGORITHM
+        types = {scope.type for scope in authority.types}
         return Issuer(
             record=record,
             key=key,
             authority=authority,
             thumbprint=record.thumbprint,
-            scopes={
-                scope.type: tuple(s for s in authority.types if s.type == scope.type)
-                for scope in authority.types
-            },
+            scopes={t: tuple(s for s in authority.types if s.type == t) for t in types},
+            series={t: IdentifierSeries(type=t, issuer=authority.code) for t in types},
         )
 
     def certify(self, chain: Sequence[Certificate], name: str | None) -> Certification | Finding:

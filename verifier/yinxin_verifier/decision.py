@@ -341,15 +341,7 @@ def verify(
         # Failed beats undetermined; among equals the first step decides.
         if verdict is None or (outcome is Outcome.FAILED and verdict.outcome is not Outcome.FAILED):
             verdict = finding
-    return Report(
-        finding=verdict,
-        policy=policy.name,
-        now=moment,
-        at=asked,
-        path=() if x.region is None else x.region.path,
-        claims=x.payload if x.claims is None else x.claims,
-        checks=partial(account.results, STEPS, x, findings, stopped),
-    )
+    return Report(verdict, x, partial(account.results, STEPS, x, findings, stopped))
 
 
 def _seconds(now: datetime, at: datetime | None) -> tuple[int, int]:

@@ -19,6 +19,7 @@ from yinxin_verifier.step import Grounds
 _DAY: Final = 86_400
 _ALWAYS: Final = ("ZZBS", "ZZMC", "ZZBFJG", "ZZBFJGDM", "ZZYXQQSRQ", "ZZYXQJZRQ")
 """Texts that every licence shows (design section 4)."""
+_TEXT: Final = frozenset({str})
 
 
 def check_format(x: Examination) -> Finding | None:
@@ -102,9 +103,9 @@ def ground_disclosures(x: Examination) -> Grounds:
 def check_claims(x: Examination) -> Finding | None:
     """Check the claims that every licence carries, and their types."""
     payload = x.payload
-    for name in _ALWAYS:
-        if type(payload.get(name)) is not str:
-            return reason.CLAIMS.because(f"CLAIM_{name}")
+    if not _TEXT.issuperset(map(type, map(payload.get, _ALWAYS))):
+        missing = next(name for name in _ALWAYS if type(payload.get(name)) is not str)
+        return reason.CLAIMS.because(f"CLAIM_{missing}")
     issued_at = payload.get("iat")
     if type(issued_at) is not int:
         return reason.CLAIMS.because("CLAIM_IAT")
@@ -147,6 +148,19 @@ def ground_claims(x: Examination) -> Grounds:
 
 def check_identifier(x: Examination) -> Finding | None:
     """Check the identifier against itself, the licence type and the issuer."""
+    payload = x.payload
+    series = x.issuer.series.get(x.licence_type)
+    if (
+        series is not None
+        and series.holds(payload["ZZBS"])
+        and payload["ZZBFJGDM"] == x.issuer.authority.code
+    ):
+        return None
+    return _identifier_fault(x)
+
+
+def _identifier_fault(x: Examination) -> Finding | None:
+    """The careful way: for what is wrong, and for types outside the issuer's scope."""
     try:
         found = identifier_format.parse(x.payload["ZZBS"])
     except InvalidArgumentError as error:

@@ -14,6 +14,7 @@ from typing import Any, Final, NoReturn
 
 from yinxin_proto.error import NotPassedError
 from yinxin_proto.strict import Json
+from yinxin_verifier.examination import Examination
 from yinxin_verifier.path import RecognitionPath
 from yinxin_verifier.reason import Finding, Indication, Outcome, SubIndication, Text
 
@@ -76,35 +77,22 @@ class Report:
 
     Args:
         finding: The finding that decided; None when everything passed.
-        policy: Name of the policy applied.
-        now: The moment of verification, seconds since 1970 UTC.
-        at: The moment asked about, seconds since 1970 UTC.
-        path: From the home region to the issuing one; empty if not reached.
-        claims: Claims as far as they were read; verified only if it passed.
+        examination: What the steps found out.
         checks: Called once, when the results of the checks are asked for.
     """
 
-    __slots__ = ("_at", "_checks", "_claims", "_finding", "_materialise", "_now", "path", "policy")
+    __slots__ = ("_checks", "_finding", "_materialise", "_x")
 
     def __init__(
         self,
-        *,
         finding: Finding | None,
-        policy: str,
-        now: int,
-        at: int,
-        path: RecognitionPath,
-        claims: Mapping[str, Any],
+        examination: Examination,
         checks: Callable[[], tuple[CheckResult, ...]],
     ) -> None:
         self._finding = finding
-        self._now = now
-        self._at = at
-        self._claims = claims
+        self._x = examination
         self._materialise = checks
         self._checks: tuple[CheckResult, ...] | None = None
-        self.policy = policy
-        self.path = path
 
     def __bool__(self) -> NoReturn:
         raise TypeError(
@@ -140,12 +128,22 @@ class Report:
     @property
     def now(self) -> datetime:
         """The moment of verification, UTC."""
-        return datetime.fromtimestamp(self._now, UTC)
+        return datetime.fromtimestamp(self._x.now, UTC)
 
     @property
     def at(self) -> datetime:
         """The moment that validity and status were judged at, UTC."""
-        return datetime.fromtimestamp(self._at, UTC)
+        return datetime.fromtimestamp(self._x.at, UTC)
+
+    @property
+    def policy(self) -> str:
+        """Name of the policy that was applied."""
+        return self._x.policy.name
+
+    @property
+    def path(self) -> RecognitionPath:
+        """From the home region to the issuing one; empty where it was not reached."""
+        return () if self._x.region is None else self._x.region.path
 
     @property
     def text(self) -> Text:
@@ -181,8 +179,11 @@ class Report:
 
     @property
     def unverified_claims(self) -> Mapping[str, Any]:
-        """The claims as presented, whatever the verdict; by this name alone."""
-        return self._claims
+        """The claims as presented, whatever the verdict; by this name alone.
+
+        Where the signature did not hold, selective fields are left out.
+        """
+        return self._x.payload if self._x.claims is None else self._x.claims
 
     def require_passed(self) -> Mapping[str, Any]:
         """Return the claims of a licence that passed.
@@ -194,7 +195,7 @@ class Report:
             raise NotPassedError(
                 f"the licence did not pass: {self.text.en}", reason=self._finding.reason
             )
-        return self._claims
+        return self.unverified_claims
 
     def to_dict(self, *, claims: bool = False) -> dict[str, Json]:
         """Return the report as JSON members.
@@ -218,7 +219,7 @@ class Report:
             "checks": [check.to_json() for check in self.checks],
         }
         if claims:
-            members["claims"] = dict(self._claims)
+            members["claims"] = dict(self.unverified_claims)
         return members
 
     def to_json(self, *, claims: bool = False, indent: int | None = None) -> str:

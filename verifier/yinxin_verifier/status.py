@@ -150,6 +150,9 @@ class StatusBook:
             now: The moment of verification.
         """
         history: Sequence[StatusSnapshot] = self._history.get(uri, ())
+        limit = at if at < now else now + CLOCK_TOLERANCE
+        if history and not fetched and history[-1].issued_at <= limit:
+            return history[-1]
         if uri in fetched:
             found = self._fetched(uri, fetched[uri])
             if isinstance(found, Finding):
@@ -159,7 +162,6 @@ class StatusBook:
             if self.refused:
                 return reason.STATUS_UNAVAILABLE.because("STATUS_REFUSED")
             return reason.STATUS_UNAVAILABLE
-        limit = at if at < now else now + CLOCK_TOLERANCE
         for snapshot in reversed(history):
             if snapshot.issued_at <= limit:
                 return snapshot

@@ -48,9 +48,13 @@ def check_status(x: Examination) -> Finding | None:
     if isinstance(snapshot, Finding):
         return snapshot
     x.snapshot = snapshot
-    finding = _unusable(x, snapshot)
-    if finding is not None:
-        return finding
+    age = x.at - snapshot.issued_at
+    limit = x.policy.max_status_age
+    # Judged where the list is used: an old moment is answered by an old list.
+    if (limit is not None and age > limit.total_seconds()) or _is_expired(x, snapshot):
+        return reason.STATUS_STALE
+    if _is_older(x, snapshot):
+        return reason.STATUS_OLDER
     try:
         value = snapshot.list.get(x.status_index)
     except MalformedError:
@@ -58,28 +62,20 @@ def check_status(x: Examination) -> Finding | None:
     return _FINDINGS.get(value, reason.STATUS_UNKNOWN) if value else None
 
 
-def _unusable(x: Examination, snapshot: StatusSnapshot) -> Finding | None:
-    policy = x.policy
+def _is_expired(x: Examination, snapshot: StatusSnapshot) -> bool:
     expires = snapshot.expires_at
-    if policy.hard_status_expiry and expires is not None and x.at >= expires:
-        return reason.STATUS_STALE
-    # Judged where the list is used: an old moment is answered by an old list.
-    limit = policy.max_status_age
-    if limit is not None and x.at - snapshot.issued_at > limit.total_seconds():
-        return reason.STATUS_STALE
-    return reason.STATUS_OLDER if _is_older(x, snapshot.issued_at, snapshot.log_size) else None
+    return x.policy.hard_status_expiry and expires is not None and x.at >= expires
 
 
-def _is_older(x: Examination, issued_at: int, log_size: int | None) -> bool:
+def _is_older(x: Examination, snapshot: StatusSnapshot) -> bool:
     """Whether the list was made before the licence: then it cannot speak for it."""
-    if x.receipt is None or x.checkpoint is None or log_size is None:
-        return issued_at < x.issued_at
-    log = x.known_region.logs.get(x.checkpoint.origin)
-    # Sizes of different logs do not compare; a sealed log's entries are all
-    # older than any list of its successor.
-    if log is not None and not log.is_current:
-        return issued_at < x.issued_at
-    return log_size <= x.receipt.index
+    size = snapshot.log_size
+    if x.receipt is not None and x.checkpoint is not None and size is not None:
+        log = x.known_region.logs.get(x.checkpoint.origin)
+        # Sizes of different logs do not compare.
+        if log is not None and log.is_current:
+            return size <= x.receipt.index
+    return snapshot.issued_at < x.issued_at
 
 
 def ground_status(x: Examination) -> Grounds:
