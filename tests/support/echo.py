@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -78,6 +79,8 @@ class EchoServicer:
             raise UnavailableError("later", reason="LATER")
         if word == "sleep":
             time.sleep(float(argument))
+        if word == "pid":
+            return str(os.getpid())
         if word == "who":
             return current_call().principal.uri
         if word == "remaining":
