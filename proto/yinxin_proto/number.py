@@ -16,6 +16,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from datetime import date
+from functools import lru_cache
 from typing import Final, NoReturn
 
 from yinxin_proto.checkdigit import (
@@ -155,6 +156,7 @@ def parse_credit_code(text: str) -> str:
     return value
 
 
+@lru_cache(maxsize=1024)
 def is_credit_code(value: str) -> bool:
     """Whether ``value`` is a credit code in its canonical spelling."""
     return _CREDIT_CODE.fullmatch(value) is not None and credit_code_check(value[:17]) == value[17]

@@ -40,6 +40,7 @@ from yinxin_trust.issuance import Issuance, IssuanceStores
 from yinxin_trust.keyring import Keyring
 from yinxin_trust.ledger import LICENCES
 from yinxin_trust.namespace import Namespace
+from yinxin_trust.page import PageTokens
 from yinxin_trust.publication import Publication
 from yinxin_trust.registration import Registrar
 from yinxin_trust.sequencer import Sequencer
@@ -112,7 +113,11 @@ class Region:
         self.directory = Directory(keystore=self.keyring.online)
         self.audit = AuditTrail(clock=self.clock, entropy=self.entropy)
         self.subjects = SubjectDirectory(vault=self.vault, clock=self.clock, entropy=self.entropy)
-        self.holding = Holding(subjects=self.subjects, namespace=self.namespace)
+        self.holding = Holding(
+            subjects=self.subjects,
+            namespace=self.namespace,
+            pages=PageTokens(key=self.vault.derive("page-tokens")),
+        )
         self.allocator = StatusAllocator(
             storage=self.storage, uri_prefix=self.namespace.status_prefix, entropy=self.entropy
         )

@@ -36,9 +36,6 @@ from sqlalchemy import (
 
 from yinxin_edge.lease import lease_table
 
-PARTITIONS: Final = 16
-"""Hash partitions of each subject-owned table on PostgreSQL."""
-
 metadata: Final = MetaData(
     naming_convention={
         "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -386,16 +383,3 @@ setting: Final = Table(
 )
 
 lease: Final = lease_table(metadata)
-
-SUBJECT_TABLES: Final = (subject, licence, holding, licence_event)
-"""Tables partitioned by ``subject_ref``."""
-
-
-def partition_ddl() -> tuple[str, ...]:
-    """Return the statements that make PostgreSQL's hash partitions."""
-    return tuple(
-        f"CREATE TABLE IF NOT EXISTS {table.name}_p{part:02d} PARTITION OF {table.name} "
-        f"FOR VALUES WITH (MODULUS {PARTITIONS}, REMAINDER {part})"
-        for table in SUBJECT_TABLES
-        for part in range(PARTITIONS)
-    )

@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 
-from sqlalchemy import Connection, Table, select, text, update
+from sqlalchemy import Connection, Table, select, update
 
 from yinxin_edge.bulk import bulk_insert
 from yinxin_edge.database import Database
 from yinxin_proto.error import ConfigurationError
-from yinxin_trust import schema
+from yinxin_trust import migration, schema
 from yinxin_trust.rows import Row
 
 
@@ -45,12 +45,9 @@ class Storage:
         bulk_insert(conn, table, rows)
 
     def create(self) -> None:
-        """Create every table in an empty database; does nothing where they exist."""
+        """Bring an empty or older database to the newest schema."""
         with self.write() as conn:
-            schema.metadata.create_all(conn)
-            if conn.dialect.name == "postgresql":
-                for statement in schema.partition_ddl():
-                    conn.execute(text(statement))
+            migration.upgrade(conn)
 
     def close(self) -> None:
         """Close all connections."""

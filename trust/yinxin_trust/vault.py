@@ -135,6 +135,11 @@ class Vault:
         value = hmac.digest(self._index[self.index_version], message, "sha256")
         return BlindIndex(kind, self.index_version, value)
 
+    def derive(self, label: str) -> bytes:
+        """Return a key for another use of this process's own, 32 bytes."""
+        message = b"yinxin/derive/v1\0" + label.encode()
+        return hmac.digest(self._index[self.index_version], message, "sha256")
+
     def licence_number_index(self, type_code: str, issuer_code: str, number: str) -> BlindIndex:
         """Return the blind index of a licence number, unique per type and issuer.
 
