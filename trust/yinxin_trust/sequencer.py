@@ -6,36 +6,127 @@ for ever, so:
 * indexes, tiles and head are written in one transaction, by compare-and-set
   on (size, epoch). A sequencer that was paused past its lease finds another
   epoch there and writes nothing.
-* a checkpoint is signed only for a head that is committed, read back from the
-  database, and stored by the same compare-and-set.
+* a checkpoint is signed in a second transaction, over the head that it reads
+  there: it is committed, since this transaction has not written it. The lease
+  is checked and locked first, so nobody can take over between the look, the
+  signature and its commit; one that was taken over signs nothing.
+* before anything is written or signed, the head must agree with the newest
+  checkpoint: a database restored from an older state must not be extended.
 * waiting entries are found by having no index, never by a high-water mark: a
   transaction that commits late would be skipped for good.
+
+The log's history rests on the database alone: two sequencers that both believe
+in their leases still write one history, since they lock and compare its head.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Final
 
-from sqlalchemy import Connection, bindparam, select, update
+from sqlalchemy import (
+    ARRAY,
+    Connection,
+    LargeBinary,
+    bindparam,
+    column,
+    exists,
+    func,
+    insert,
+    select,
+    update,
+)
 
 from yinxin_edge.lease import Lease
+from yinxin_proto import checkpoint as checkpoint_format
 from yinxin_proto.checkpoint import Checkpoint
 from yinxin_proto.error import FailedPreconditionError, IntegrityError
 from yinxin_proto.merkle import EMPTY_ROOT, TreeHead
 from yinxin_proto.note import NoteSigner
-from yinxin_proto.tile import Extension, TileId, append
+from yinxin_proto.tile import Extension, TileId, append, edge_tiles
 from yinxin_trust import schema
-from yinxin_trust.ledger import read_tile
+from yinxin_trust.ledger import no_such_log, read_tiles
 from yinxin_trust.storage import Storage
 
 MAX_BATCH: Final = 4096
+"""Entries placed in one transaction: on SQLite it holds up every other writer."""
+
+# Statements are built once: building one costs as much as SQLite takes to run it.
+_head, _tile, _entry = schema.log_head, schema.log_tile, schema.log_entry
+_THIS_LOG: Final = _head.c.log_number == bindparam("log")
+_UNPLACED: Final = (_entry.c.log_number == bindparam("log")) & _entry.c.idx.is_(None)
+_LOOK: Final = select(
+    _head.c.size, _head.c.signed_size, exists().where(_UNPLACED).label("waiting")
+).where(_THIS_LOG)
+_LOCK_HEAD: Final = (
+    select(
+        _head.c.origin,
+        _head.c.size,
+        _head.c.root,
+        _head.c.epoch,
+        _head.c.signed_size,
+        _head.c.checkpoint,
+    )
+    .where(_THIS_LOG)
+    .with_for_update()
+)
+# Not ordered here: with a million waiting, each batch would sort them all.
+_WAITING: Final = (
+    select(_entry.c.queued_ms, _entry.c.entry).where(_UNPLACED).limit(bindparam("limit"))
+)
+_GROW_TILE: Final = (
+    update(_tile)
+    .where(
+        _tile.c.log_number == bindparam("log"),
+        _tile.c.level == bindparam("at_level"),
+        _tile.c.tile_index == bindparam("at_index"),
+    )
+    .values(hashes=bindparam("grown"))
+)
+_ADD_TILE: Final = insert(_tile)
+_PLACE_ONE: Final = (
+    update(_entry)
+    .where(_UNPLACED, _entry.c.entry == bindparam("placed"))
+    .values(idx=bindparam("at"))
+)
+_unnested: Final = (
+    func.unnest(bindparam("placed", type_=ARRAY(LargeBinary)))
+    .table_valued(column("entry", LargeBinary), with_ordinality="position")
+    .render_derived("placed")
+)
+_PLACE_ALL: Final = (
+    update(_entry)
+    .where(_UNPLACED, _entry.c.entry == _unnested.c.entry)
+    .values(idx=bindparam("first") + _unnested.c.position - 1)
+)
+_ADVANCE: Final = (
+    update(_head)
+    .where(_THIS_LOG, _head.c.size == bindparam("old_size"), _head.c.epoch <= bindparam("mine"))
+    .values(size=bindparam("new_size"), root=bindparam("new_root"), epoch=bindparam("mine"))
+)
+_STORE_CHECKPOINT: Final = (
+    update(_head)
+    .where(
+        _THIS_LOG,
+        _head.c.size == bindparam("old_size"),
+        _head.c.root == bindparam("old_root"),
+        _head.c.signed_size < bindparam("old_size"),
+    )
+    .values(signed_size=bindparam("old_size"), checkpoint=bindparam("note"))
+)
 
 
 def create_log(conn: Connection, *, log_number: int, origin: str, signer: NoteSigner) -> None:
-    """Start a log with its checkpoint of size 0, inside a write transaction."""
+    """Start a log with its checkpoint of size 0, inside a write transaction.
+
+    Raises:
+        InvalidArgumentError: The signer is not named as the origin (``LOG_SIGNATURE``).
+        AlreadyExistsError: The log is there already (``UNIQUE``).
+    """
     checkpoint = Checkpoint(origin=origin, size=0, root=EMPTY_ROOT)
     conn.execute(
-        schema.log_head.insert().values(
+        insert(_head).values(
             log_number=log_number,
             origin=origin,
             epoch=0,
@@ -47,6 +138,20 @@ def create_log(conn: Connection, *, log_number: int, origin: str, signer: NoteSi
     )
 
 
+def lease_name(log_number: int) -> str:
+    """Return the name of the lease that a log's sequencer must hold."""
+    return f"sequencer/{log_number}"
+
+
+@dataclass(frozen=True, slots=True)
+class _LockedHead:
+    """The committed head, whose row this transaction has locked."""
+
+    origin: str
+    tree: TreeHead
+    signed_size: int
+
+
 class Sequencer:
     """Sequences one log, for as long as it holds the lease.
 
@@ -54,7 +159,7 @@ class Sequencer:
         storage: The region's database.
         log_number: Which log.
         signer: The log's own Ed25519 key.
-        lease: Fences this sequencer against any other.
+        lease: Fences this sequencer against any other; see `lease_name`.
     """
 
     def __init__(
@@ -69,73 +174,132 @@ class Sequencer:
         self._log = log_number
         self._signer = signer
         self._lease = lease
+        self._signed: TreeHead | None = None
 
     def run_once(self) -> int:
         """Sequence what waits, sign the head; return how many entries it placed.
 
+        Does nothing, at the cost of one look, when nothing waits and the head
+        is signed; the lease is then not renewed.
+
         Raises:
             FailedPreconditionError: ``LEASE_LOST``, another sequencer has taken over.
-            IntegrityError: Stored tiles and head contradict each other.
+            IntegrityError: Head, tiles, entries and checkpoint contradict each
+                other (``LOG_ROLLED_BACK``, ``CHECKPOINT_HEAD``, ``LEASE_EPOCH``,
+                ``TILES_HEAD``, ``TILE_SIZE``, ``TILES``, ``ENTRIES``): a person
+                must look before this log may go on.
+            NotFoundError: No such log (``LOG``), or a tile is gone (``TILE``).
+            UnavailableError: The database; safe to repeat.
         """
         placed = 0
         while True:
-            count = self._place_batch()
+            size, signed_size, waiting = self._look()
+            if not waiting and size == signed_size:
+                return placed
+            count = self._place() if waiting else 0
+            self._sign()
             placed += count
             if count < MAX_BATCH:
-                break
-        self._sign()
-        return placed
+                return placed
 
-    def _place_batch(self) -> int:
+    def _look(self) -> tuple[int, int, bool]:
         with self._storage.read() as conn:
-            if not self._waiting(conn, limit=1):
-                return 0
+            row = conn.execute(_LOOK, {"log": self._log}).one_or_none()
+        if row is None:
+            raise no_such_log(self._log)
+        return row.size, row.signed_size, bool(row.waiting)
+
+    def _place(self) -> int:
+        """Commit the next batch's indexes, tiles and head, or none of them."""
         with self._storage.write() as conn:
-            self._lease.check_in(conn)
-            head = self._head(conn)
-            entries = self._waiting(conn, limit=MAX_BATCH)
+            head = self._lock_head(conn)
+            entries = self._waiting(conn)
             if not entries:
                 return 0
-            extension = append(head, entries, lambda tile: read_tile(conn, self._log, tile))
-            self._write_tiles(conn, extension)
-            self._write_indexes(conn, head, entries)
-            self._advance(conn, head, extension.head)
+            edge = read_tiles(conn, self._log, edge_tiles(head.tree.size))
+            extension = append(head.tree, entries, edge.__getitem__)
+            self._write_tiles(conn, edge, extension)
+            self._write_indexes(conn, head.tree.size, entries)
+            self._advance(conn, head.tree, extension.head)
             return len(entries)
 
-    def _waiting(self, conn: Connection, *, limit: int) -> list[bytes]:
-        e = schema.log_entry.c
-        query = (
-            select(e.entry)
-            .where(e.log_number == self._log, e.idx.is_(None))
-            .order_by(e.queued_ms)
-            .limit(limit)
-        )
-        return [bytes(entry) for entry in conn.execute(query).scalars()]
+    def _waiting(self, conn: Connection) -> list[bytes]:
+        """Return up to a batch of entries without an index, oldest first among them."""
+        rows = conn.execute(_WAITING, {"log": self._log, "limit": MAX_BATCH})
+        return [entry for _, entry in sorted((at, bytes(entry)) for at, entry in rows)]
 
-    def _head(self, conn: Connection) -> TreeHead:
-        h = schema.log_head.c
-        row = conn.execute(
-            select(h.size, h.root).where(h.log_number == self._log).with_for_update()
-        ).one()
-        return TreeHead(row.size, bytes(row.root))
+    def _sign(self) -> None:
+        """Sign the committed head, unless its checkpoint is there already."""
+        with self._storage.write() as conn:
+            head = self._lock_head(conn)
+            size, root = head.tree.size, head.tree.root
+            if head.signed_size == size:
+                return
+            checkpoint = Checkpoint(origin=head.origin, size=size, root=root)
+            # Remembered before it exists: should the commit fail, this process
+            # still never signs another tree of this size.
+            self._signed = head.tree
+            note = checkpoint.sign([self._signer])
+            stored = conn.execute(
+                _STORE_CHECKPOINT,
+                {"log": self._log, "old_size": size, "old_root": root, "note": note},
+            )
+            _expect(stored.rowcount, 1, reason="HEAD")
 
-    def _write_tiles(self, conn: Connection, extension: Extension) -> None:
-        table = schema.log_tile
-        first_new: list[dict[str, object]] = []
+    def _lock_head(self, conn: Connection) -> _LockedHead:
+        """Lock lease and head, in this order, and refuse what contradicts itself."""
+        self._lease.check_in(conn)
+        row = conn.execute(_LOCK_HEAD, {"log": self._log}).one_or_none()
+        if row is None:
+            raise no_such_log(self._log)
+        if row.epoch > self._lease.epoch:
+            raise IntegrityError(
+                "the log was advanced under a later lease than the one held: "
+                "the table of leases was lost or restored",
+                reason="LEASE_EPOCH",
+            )
+        tree = TreeHead(row.size, bytes(row.root))
+        self._check_against_checkpoint(tree, row.signed_size, bytes(row.checkpoint))
+        return _LockedHead(row.origin, tree, row.signed_size)
+
+    def _check_against_checkpoint(self, tree: TreeHead, signed_size: int, note: bytes) -> None:
+        known = self._signed
+        if signed_size > tree.size or (known is not None and not _may_follow(tree, known)):
+            raise IntegrityError(
+                "the log's head is behind its own signed checkpoint, or beside it: the "
+                "database was restored from an older state; do not serve it",
+                reason="LOG_ROLLED_BACK",
+            )
+        if tree == known:
+            return
+        signed = checkpoint_format.parse(note).claimed.head
+        if signed.size != signed_size or not _may_follow(tree, signed):
+            raise IntegrityError(
+                "the log's head and its stored checkpoint contradict each other",
+                reason="CHECKPOINT_HEAD",
+            )
+
+    def _write_tiles(
+        self, conn: Connection, edge: dict[TileId, bytes], extension: Extension
+    ) -> None:
+        partial = {(tile.level, tile.index) for tile in edge}
+        grown, added = [], []
         for tile, hashes in extension.tiles.items():
-            changed = conn.execute(
-                update(table)
-                .where(
-                    table.c.log_number == self._log,
-                    table.c.level == tile.level,
-                    table.c.tile_index == tile.index,
+            if (tile.level, tile.index) in partial:
+                grown.append(
+                    {
+                        "log": self._log,
+                        "at_level": tile.level,
+                        "at_index": tile.index,
+                        "grown": hashes,
+                    }
                 )
-                .values(hashes=hashes)
-            ).rowcount
-            if not changed:
-                first_new.append(self._tile_row(tile, hashes))
-        if first_new:
-            conn.execute(table.insert(), first_new)
+            else:
+                added.append(self._tile_row(tile, hashes))
+        if grown:
+            _expect(conn.execute(_GROW_TILE, grown).rowcount, len(grown), reason="TILES")
+        if added:
+            conn.execute(_ADD_TILE, added)
 
     def _tile_row(self, tile: TileId, hashes: bytes) -> dict[str, object]:
         return {
@@ -145,63 +309,42 @@ class Sequencer:
             "hashes": hashes,
         }
 
-    def _write_indexes(self, conn: Connection, head: TreeHead, entries: list[bytes]) -> None:
-        e = schema.log_entry
-        statement = (
-            update(e)
-            .where(
-                e.c.log_number == self._log,
-                e.c.entry == bindparam("b_entry"),
-                e.c.idx.is_(None),
-            )
-            .values(idx=bindparam("b_idx"))
-        )
-        placed = [
-            {"b_entry": entry, "b_idx": head.size + offset} for offset, entry in enumerate(entries)
-        ]
-        conn.execute(statement, placed)
+    def _write_indexes(self, conn: Connection, first: int, entries: Sequence[bytes]) -> None:
+        if conn.dialect.name == "postgresql":
+            # One statement: row by row, each would wait for the server's answer.
+            values = {"log": self._log, "placed": list(entries), "first": first}
+            changed = conn.execute(_PLACE_ALL, values).rowcount
+        else:
+            rows = [
+                {"log": self._log, "placed": entry, "at": first + offset}
+                for offset, entry in enumerate(entries)
+            ]
+            changed = conn.execute(_PLACE_ONE, rows).rowcount
+        _expect(changed, len(entries), reason="ENTRIES")
 
     def _advance(self, conn: Connection, old: TreeHead, new: TreeHead) -> None:
-        h = schema.log_head
-        epoch = self._lease.epoch
-        changed = conn.execute(
-            update(h)
-            .where(h.c.log_number == self._log, h.c.size == old.size, h.c.epoch <= epoch)
-            .values(size=new.size, root=new.root, epoch=epoch)
-        ).rowcount
-        if changed != 1:
+        values = {
+            "log": self._log,
+            "old_size": old.size,
+            "new_size": new.size,
+            "new_root": new.root,
+            "mine": self._lease.epoch,
+        }
+        if conn.execute(_ADVANCE, values).rowcount != 1:
             raise FailedPreconditionError(
                 "the log's head moved under this sequencer; another one has taken over",
                 reason="LEASE_LOST",
             )
 
-    def _sign(self) -> None:
-        """Sign the committed head, unless its checkpoint is there already."""
-        h = schema.log_head
-        query = select(h.c.origin, h.c.size, h.c.root, h.c.signed_size).where(
-            h.c.log_number == self._log
+
+def _may_follow(tree: TreeHead, signed: TreeHead) -> bool:
+    """Tell whether ``tree`` could extend ``signed``, as far as heads alone can tell."""
+    return tree.size > signed.size or tree == signed
+
+
+def _expect(changed: int, expected: int, *, reason: str) -> None:
+    if changed != expected:
+        raise IntegrityError(
+            f"the log changed {changed} rows where {expected} were expected; nothing was written",
+            reason=reason,
         )
-        with self._storage.read() as conn:
-            head = conn.execute(query).one()
-        if head.signed_size == head.size:
-            return
-        if head.signed_size > head.size:
-            raise IntegrityError(
-                "the log's head is behind its own signed checkpoint: the database was "
-                "restored from an older state; do not serve it",
-                reason="LOG_ROLLED_BACK",
-            )
-        checkpoint = Checkpoint(origin=head.origin, size=head.size, root=bytes(head.root))
-        note = checkpoint.sign([self._signer])
-        with self._storage.write() as conn:
-            self._lease.check_in(conn)
-            conn.execute(
-                update(h)
-                .where(
-                    h.c.log_number == self._log,
-                    h.c.size == head.size,
-                    h.c.root == head.root,
-                    h.c.signed_size < head.size,
-                )
-                .values(signed_size=head.size, checkpoint=note)
-            )
