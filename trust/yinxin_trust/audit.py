@@ -18,7 +18,7 @@ from yinxin_proto.strict import Json
 from yinxin_trust import schema
 from yinxin_trust.access import Principal
 from yinxin_trust.context import CallContext
-from yinxin_trust.page import Cursor, Page, PageTokens, before, page_size_of
+from yinxin_trust.page import Cursor, Page, PageTokens, newer, page_size_of
 from yinxin_trust.rows import RowBatch, milliseconds, moment
 
 REF_BYTES: Final = 16
@@ -149,7 +149,7 @@ def list_records(
     page_size: int = 0,
     page_token: str = "",
 ) -> Page[AuditRecord]:
-    """Return one page of the trail, newest first.
+    """Return one page of the trail, oldest first.
 
     Raises:
         InvalidArgumentError: A page size or token that is not acceptable.
@@ -159,8 +159,8 @@ def list_records(
     cursor = pages.read(page_token, wanted.to_json())
     a = schema.audit.c
     if cursor is not None:
-        query = query.where(before(a.at_ms, a.audit_ref, cursor))
-    query = query.order_by(a.at_ms.desc(), a.audit_ref.desc()).limit(size + 1)
+        query = query.where(newer(a.at_ms, a.audit_ref, cursor))
+    query = query.order_by(a.at_ms, a.audit_ref).limit(size + 1)
     rows = list(conn.execute(query))
     return pages.page(
         [_record(row) for row in rows],

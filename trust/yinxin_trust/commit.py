@@ -13,7 +13,7 @@ import threading
 from collections import deque
 from typing import Final
 
-from sqlalchemy import Table
+from sqlalchemy import Connection, Table
 
 from yinxin_proto.error import AlreadyExistsError
 from yinxin_trust import schema
@@ -35,6 +35,7 @@ _ORDER: Final[dict[Table, int]] = {
             schema.subject,
             schema.licence,
             schema.holding,
+            schema.licence_event,
             schema.log_entry,
             schema.audit,
         )
@@ -113,7 +114,16 @@ class GroupCommitter:
             pending.done = True
 
     def _write(self, batch: RowBatch) -> None:
-        ordered = sorted(batch.tables(), key=lambda item: _ORDER.get(item[0], len(_ORDER)))
         with self._storage.write() as conn:
-            for table, rows in ordered:
-                self._storage.insert(conn, table, rows)
+            insert_rows(self._storage, conn, batch)
+
+
+def insert_rows(storage: Storage, conn: Connection, batch: RowBatch) -> None:
+    """Insert a batch inside an open write transaction, table by table in the one order.
+
+    Raises:
+        AlreadyExistsError: A claim is taken; `reason` is ``UNIQUE``.
+    """
+    ordered = sorted(batch.tables(), key=lambda item: _ORDER.get(item[0], len(_ORDER)))
+    for table, rows in ordered:
+        storage.insert(conn, table, rows)

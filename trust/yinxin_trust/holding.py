@@ -30,7 +30,7 @@ from yinxin_proto.strict import Json
 from yinxin_trust import schema
 from yinxin_trust.event import LicenceEvent, load_events
 from yinxin_trust.namespace import Namespace
-from yinxin_trust.page import Cursor, Page, PageTokens, before, page_size_of
+from yinxin_trust.page import Cursor, Page, PageTokens, older, page_size_of
 from yinxin_trust.record import LicenceRecord, open_rows
 from yinxin_trust.subject import SubjectDirectory
 from yinxin_trust.transition import State
@@ -74,6 +74,27 @@ class Holding:
         if any(body not in found for body in bodies):
             raise _no_licence()
         return [found[body] for body in bodies]
+
+    def at_revisions(
+        self, conn: Connection, wanted: Sequence[tuple[str, int]]
+    ) -> list[LicenceRecord]:
+        """Return versions of licences by body and version, in the order asked for.
+
+        Raises:
+            NotFoundError: One of them is not here (``LICENCE``).
+        """
+        found: dict[tuple[str, int], LicenceRecord] = {}
+        for start in range(0, len(wanted), _QUERY_WIDTH):
+            some = set(wanted[start : start + _QUERY_WIDTH])
+            query = _by_body().where(
+                schema.licence_identifier.c.body.in_({body for body, _ in some}),
+                schema.licence.c.revision.in_({revision for _, revision in some}),
+            )
+            for record in self._open(conn, list(conn.execute(query))):
+                found[record.identifier.body, record.identifier.version] = record
+        if any(key not in found for key in wanted):
+            raise _no_licence()
+        return [found[key] for key in wanted]
 
     def get(self, conn: Connection, body: str, revision: int | None = None) -> LicenceRecord:
         """Return a licence at its newest version, or at the one named.
@@ -197,7 +218,7 @@ class Holding:
     ) -> Page[LicenceRecord]:
         cursor = self._pages.read(token, bound)
         if cursor is not None:
-            query = query.where(before(order.created_ms, order.licence_ref, cursor))
+            query = query.where(older(order.created_ms, order.licence_ref, cursor))
         query = query.order_by(order.created_ms.desc(), order.licence_ref.desc()).limit(size + 1)
         page = self._pages.page(list(conn.execute(query)), size, bound, _cursor_of)
         return Page(self._open(conn, page.items), page.next_token)

@@ -238,7 +238,7 @@ def body_hash(requests: Sequence[bytes]) -> bytes:
             document = json.loads(data)
             document.pop("nonce", None)
             same = json.dumps(document, sort_keys=True, separators=(",", ":")).encode()
-        except (ValueError, AttributeError, RecursionError):
+        except (ValueError, AttributeError, TypeError, RecursionError):
             same = data
         digest.update(sha256(same).digest())
     return digest.digest()

@@ -56,11 +56,18 @@ def page_size_of(asked: int) -> int:
     return min(asked, MAX_SIZE) or DEFAULT_SIZE
 
 
-def before(
-    moment: ColumnElement[int], ref: ColumnElement[bytes], cursor: Cursor
+def older(
+    moment: ColumnElement[int], ref: ColumnElement[bytes], than: Cursor
 ) -> ColumnElement[bool]:
-    """Return the condition for what comes after ``cursor`` in a list, newest first."""
-    return or_(moment < cursor.position, and_(moment == cursor.position, ref < cursor.ref))
+    """Return the condition for the rest of a list that is ordered newest first."""
+    return or_(moment < than.position, and_(moment == than.position, ref < than.ref))
+
+
+def newer(
+    moment: ColumnElement[int], ref: ColumnElement[bytes], than: Cursor
+) -> ColumnElement[bool]:
+    """Return the condition for the rest of a list that is ordered oldest first."""
+    return or_(moment > than.position, and_(moment == than.position, ref > than.ref))
 
 
 class PageTokens:

@@ -31,6 +31,11 @@ def payload_row(subject_ref: bytes, licence_ref: bytes, revision: int) -> bytes:
     return b"licence\0" + subject_ref + licence_ref + revision.to_bytes(_REVISION_BYTES, "big")
 
 
+def etag_of(revision: int, generation: int) -> str:
+    """Return the etag of a licence in one generation of one version."""
+    return f'"{revision}-{generation}"'
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class LicenceRecord:
     """One version of a licence, opened."""
@@ -53,7 +58,7 @@ class LicenceRecord:
     @property
     def etag(self) -> str:
         """Changes whenever the state does (AIP-154)."""
-        return f'"{self.identifier.version}-{self.generation}"'
+        return etag_of(self.identifier.version, self.generation)
 
     def file(self, receipt: Receipt | None) -> bytes:
         """Return the licence file (``application/vnd.yinxin.licence+json``)."""

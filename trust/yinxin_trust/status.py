@@ -8,11 +8,13 @@ size, the list shows.
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from sqlalchemy import Connection, Row, delete, select, update
+from sqlalchemy import Connection, Row, bindparam, delete, select, update
 
 from yinxin_ca.keystore import Purpose
 from yinxin_proto.clock import Clock
@@ -44,18 +46,41 @@ class SignedStatusList:
 
 
 def set_value(conn: Connection, list_number: int, idx: int, value: StatusValue) -> None:
-    """Write one licence's value, in the transaction of the change it follows from."""
+    """Write one licence's value; see `set_values`."""
+    set_values(conn, {(list_number, idx): value})
+
+
+def set_values(conn: Connection, values: Mapping[tuple[int, int], StatusValue]) -> None:
+    """Write licences' values, in the transaction of the changes they follow from.
+
+    Args:
+        conn: An open write transaction.
+        values: By list number and index.
+
+    Raises:
+        IntegrityError: An index was never claimed (``STATUS_INDEX``).
+    """
+    if not values:
+        return
     s, lists = schema.status_index, schema.status_list
+    # In one order for everybody, or two batches could wait for each other.
+    ordered = sorted(values)
     changed = conn.execute(
-        update(s).where(s.c.list_number == list_number, s.c.idx == idx).values(value=int(value))
+        update(s)
+        .where(s.c.list_number == bindparam("b_list"), s.c.idx == bindparam("b_idx"))
+        .values(value=bindparam("b_value")),
+        [{"b_list": key[0], "b_idx": key[1], "b_value": int(values[key])} for key in ordered],
     ).rowcount
-    if changed != 1:
+    if changed != len(ordered):
         raise IntegrityError(
-            f"status index {idx} of list {list_number} was never claimed", reason="STATUS_INDEX"
+            "a status index that is to change was never claimed", reason="STATUS_INDEX"
         )
-    conn.execute(
-        update(lists).where(lists.c.list_number == list_number).values(changes=lists.c.changes + 1)
-    )
+    for list_number, count in sorted(Counter(key[0] for key in ordered).items()):
+        conn.execute(
+            update(lists)
+            .where(lists.c.list_number == list_number)
+            .values(changes=lists.c.changes + count)
+        )
 
 
 def current_value(conn: Connection, uri: str, idx: int) -> StatusValue:
@@ -167,7 +192,9 @@ class StatusSigner:
         self._keep(conn, listed, token, signed)
         return signed
 
-    def _keep(self, conn: Connection, row: Row[*tuple[Any, ...]], token: StatusToken, signed: str) -> None:
+    def _keep(
+        self, conn: Connection, row: Row[*tuple[Any, ...]], token: StatusToken, signed: str
+    ) -> None:
         t = schema.status_token
         issued_ms = milliseconds(token.issued_at)
         same_second = t.c.list_number == row.list_number, t.c.issued_ms == issued_ms

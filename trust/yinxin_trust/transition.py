@@ -10,9 +10,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from yinxin_proto.statuslist import StatusValue
-
 from yinxin_proto.error import FailedPreconditionError, InvalidArgumentError, Violation
+from yinxin_proto.statuslist import StatusValue
 
 
 class State(StrEnum):
@@ -128,6 +127,11 @@ def parse_operation(text: str) -> Operation:
             "unknown operation",
             violations=[Violation("operation", f"one of {known}", "OPERATION")],
         ) from None
+
+
+def row_of(operation: Operation) -> Transition:
+    """Return the row of an operation, whatever the state."""
+    return _BY_OPERATION[operation]
 
 
 def transition(operation: Operation, source: State) -> Transition:

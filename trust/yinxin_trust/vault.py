@@ -30,7 +30,6 @@ _NONCE_BYTES: Final = 12
 _KEY_BYTES: Final = 32
 _SUBJECT_DOMAIN: Final = b"yinxin/index/subject/v1\0"
 _LICENCE_NUMBER_DOMAIN: Final = b"yinxin/index/licence-number/v1\0"
-_PAGE_DOMAIN: Final = b"yinxin/page-token/v1\0"
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +150,3 @@ class Vault:
             self._index[self.index_version], _LICENCE_NUMBER_DOMAIN + message, "sha256"
         )
         return BlindIndex("licence-number", self.index_version, value)
-
-    def page_key(self) -> bytes:
-        """Return the key of page tokens, the same in every process of the region."""
-        return hmac.digest(self._index[self.index_version], _PAGE_DOMAIN, "sha256")
