@@ -10,7 +10,7 @@ from __future__ import annotations
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import timedelta
 from typing import Final
 
@@ -37,15 +37,27 @@ def reserve_port(listen: str, *, patience: timedelta = _PATIENCE) -> Iterator[st
             ``PORT_TAKEN``, another process listens there.
     """
     host, port = _split(listen)
-    family, address = _resolve(host, port, listen)
-    with socket.socket(family, socket.SOCK_STREAM) as held:
-        # Bound, not listening: it receives nothing, but nobody without
-        # SO_REUSEPORT can have the port, and no other user can.
-        held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        if port != 0:
-            _probe(family, address, listen, patience)
-        _bind(held, address, listen)
-        yield f"{listen.rpartition(':')[0]}:{held.getsockname()[1]}"
+    with ExitStack() as held:
+        # A name such as localhost has several addresses, and workers bind them all.
+        for family, address in _resolve(host, port, listen):
+            at = (address[0], port, *address[2:])
+            if port != 0:
+                _probe(family, at, listen, patience)
+            port = _hold(held, family, at, listen)
+        yield f"{listen.rpartition(':')[0]}:{port}"
+
+
+def _hold(
+    held: ExitStack, family: socket.AddressFamily, address: tuple[object, ...], listen: str
+) -> int:
+    # Bound, not listening: it receives nothing, but nobody without SO_REUSEPORT
+    # can have the port, and no other user can.
+    endpoint = held.enter_context(socket.socket(family, socket.SOCK_STREAM))
+    endpoint.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    if family == socket.AF_INET6 and address[0] != "::":
+        endpoint.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+    _bind(endpoint, address, listen)
+    return int(endpoint.getsockname()[1])
 
 
 def _probe(
@@ -83,11 +95,13 @@ def _split(listen: str) -> tuple[str, int]:
     return host.strip("[]"), int(port)
 
 
-def _resolve(host: str, port: int, listen: str) -> tuple[socket.AddressFamily, tuple[object, ...]]:
+def _resolve(
+    host: str, port: int, listen: str
+) -> list[tuple[socket.AddressFamily, tuple[object, ...]]]:
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except (OSError, UnicodeError) as error:
         raise ConfigurationError(
             f"{listen}: no such host on this machine", reason="ADDRESS"
         ) from error
-    return found[0][0], found[0][4]
+    return [(family, address) for family, _, _, _, address in found]

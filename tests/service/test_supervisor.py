@@ -180,6 +180,15 @@ def test_a_reserved_port_is_nobody_elses_even_before_anyone_listens() -> None:
             second.bind((host, int(port)))
 
 
+def test_a_name_with_several_addresses_is_reserved_on_all_of_them() -> None:
+    with (
+        reserve_port("localhost:0") as address,
+        socket.socket() as second,
+        pytest.raises(OSError, match="in use"),
+    ):
+        second.bind(("127.0.0.1", int(address.rpartition(":")[2])))
+
+
 @pytest.mark.parametrize("listen", ["8443", "host:", ":80", "127.0.0.1:http", "127.0.0.1:70000"])
 def test_what_is_no_address_is_refused(listen: str) -> None:
     with pytest.raises(ConfigurationError) as caught, reserve_port(listen):
