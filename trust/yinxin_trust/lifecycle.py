@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from hashlib import sha256
 from typing import Final
 
 from sqlalchemy import Connection, select
@@ -29,15 +28,14 @@ from yinxin_proto.error import (
 )
 from yinxin_trust import request as request_claim
 from yinxin_trust import schema
-from yinxin_trust.access import Principal, Role
+from yinxin_trust.access import Role
 from yinxin_trust.audit import AuditTrail
+from yinxin_trust.changecommand import BatchChangeCommand, ChangeCommand
 from yinxin_trust.changeintake import CheckedChange, CheckedChanges, check_changes
 from yinxin_trust.commit import insert_rows
-from yinxin_trust.context import CallContext
 from yinxin_trust.directory import Directory
 from yinxin_trust.event import EventDetail, event_row
 from yinxin_trust.holding import Holding
-from yinxin_trust.intake import body_hash
 from yinxin_trust.namespace import Namespace
 from yinxin_trust.record import LicenceRecord, etag_of, open_rows
 from yinxin_trust.request import RequestKey
@@ -51,64 +49,10 @@ from yinxin_trust.statechange import (
 )
 from yinxin_trust.storage import Storage
 from yinxin_trust.subject import Subject, SubjectDirectory
-from yinxin_trust.transition import Operation, State, transition
+from yinxin_trust.transition import State, transition
 
 _ATTEMPTS: Final = 8
 _QUERY_WIDTH: Final = 500
-
-
-@dataclass(frozen=True, slots=True)
-class LicenceChange:
-    """What is to be done to one licence."""
-
-    body: str
-    """``type.issuer.serial``."""
-    change_request: bytes
-    """The exact bytes that were approved."""
-    etag: str = ""
-    """The licence's etag as last seen; unchecked when empty."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BatchChangeCommand:
-    """One call: one operation on many licences, under one approval."""
-
-    caller: Principal
-    context: CallContext
-    request_id: str
-    operation: Operation
-    changes: Sequence[LicenceChange]
-    """In the order in which they were approved."""
-    approval: str
-    operator_certificate_hash: bytes | None = None
-    """SHA-256 of the caller's TLS certificate, DER."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ChangeCommand:
-    """One call: one operation on one licence, under one approval."""
-
-    caller: Principal
-    context: CallContext
-    request_id: str
-    body: str
-    operation: Operation
-    change_request: bytes
-    approval: str
-    etag: str = ""
-    operator_certificate_hash: bytes | None = None
-
-    def batch(self) -> BatchChangeCommand:
-        """Return the batch of one that it is."""
-        return BatchChangeCommand(
-            caller=self.caller,
-            context=self.context,
-            request_id=self.request_id,
-            operation=self.operation,
-            changes=(LicenceChange(self.body, self.change_request, self.etag),),
-            approval=self.approval,
-            operator_certificate_hash=self.operator_certificate_hash,
-        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,7 +104,7 @@ class Lifecycle:
         """
         command.context.check()
         request_claim.check_request_id(command.request_id)
-        key = RequestKey(command.caller.principal_id, command.request_id, _body_hash(command))
+        key = RequestKey(command.caller.principal_id, command.request_id, command.body_hash())
         for _ in range(_ATTEMPTS):
             with self._stores.storage.read() as conn:
                 earlier = request_claim.find_outcome(conn, key)
@@ -351,18 +295,6 @@ def _check_current(row: LicenceRow, change: CheckedChange, etag: str) -> None:
         raise ConflictError(
             "the licence changed since it was read; read it again and decide anew", reason="ETAG"
         )
-
-
-def _body_hash(command: BatchChangeCommand) -> bytes:
-    """Return the hash by which a repeated request is recognised; see `intake.body_hash`.
-
-    The etag is left out too: it is a condition, not what is asked for.
-    """
-    digest = sha256(b"change\0" + command.operation.value.encode())
-    for change in command.changes:
-        digest.update(b"\0" + change.body.encode("utf-8", "surrogatepass"))
-    digest.update(body_hash([change.change_request for change in command.changes]))
-    return digest.digest()
 
 
 def _explain(error: UniqueError) -> None:
