@@ -44,9 +44,11 @@ def open_list(conn: Connection, *, uri_prefix: str, entropy: Entropy) -> int:
             list_number=number,
             uri=f"{uri_prefix}/{number}",
             taken=0,
-            shuffle=_shuffled(entropy),
             changes=0,
         )
+    )
+    conn.execute(
+        schema.status_shuffle.insert().values(list_number=number, shuffle=_shuffled(entropy))
     )
     return number
 
@@ -94,13 +96,15 @@ class StatusAllocator:
     def _open_numbers(self, conn: Connection, room: int) -> list[int]:
         s = schema.status_list.c
         query = select(s.list_number).where(s.taken <= LIST_ENTRIES - room)
-        numbers = list(conn.execute(query.order_by(s.list_number).limit(OPEN_LISTS)).scalars())
+        # Locked, so that what is found to have room still has it when it is taken.
+        query = query.order_by(s.list_number).limit(OPEN_LISTS).with_for_update()
+        numbers = list(conn.execute(query).scalars())
         while len(numbers) < OPEN_LISTS:
             numbers.append(open_list(conn, uri_prefix=self._prefix, entropy=self._entropy))
         return numbers
 
     def _reserve(self, conn: Connection, number: int, count: int) -> list[Allocation]:
-        s = schema.status_list
+        s, order = schema.status_list, schema.status_shuffle.c
         # The update locks the row, so the slice read next is this process's alone.
         end, uri = conn.execute(
             update(s)
@@ -111,8 +115,8 @@ class StatusAllocator:
         first_byte = (end - count) * _INDEX_BYTES + 1
         part = bytes(
             conn.execute(
-                select(func.substr(s.c.shuffle, first_byte, count * _INDEX_BYTES)).where(
-                    s.c.list_number == number
+                select(func.substr(order.shuffle, first_byte, count * _INDEX_BYTES)).where(
+                    order.list_number == number
                 )
             ).scalar_one()
         )

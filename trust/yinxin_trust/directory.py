@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from sqlalchemy import Connection, Row, select
+from sqlalchemy import BigInteger, Connection, Row, Text, cast, select, update
 
 from yinxin_ca.keystore import KeyRef, KeyStore, Purpose
 from yinxin_proto.error import FailedPreconditionError, NotFoundError, PermissionDeniedError
@@ -143,8 +143,16 @@ class Directory:
 
 
 def touch(conn: Connection) -> None:
-    """Make every process reload its snapshot: call it with each change of these records."""
-    put_setting(conn, _VERSION, str(int(get_setting(conn, _VERSION) or "0") + 1))
+    """Make every process reload its snapshot: call it *before* each change of these records.
+
+    The version is raised in the database, and its row stays locked until the
+    transaction ends: changes come one after the other, and no two of them can
+    make the same version.
+    """
+    s = schema.setting
+    raised = cast(cast(s.c.value, BigInteger) + 1, Text)
+    if not conn.execute(update(s).where(s.c.name == _VERSION).values(value=raised)).rowcount:
+        put_setting(conn, _VERSION, "1")
 
 
 def _load(conn: Connection, version: str) -> DirectorySnapshot:
@@ -199,7 +207,8 @@ def _licence_key(row: Row[*tuple[Any, ...]]) -> LicenceKey:
 
 def _load_principals(conn: Connection) -> dict[str, Principal]:
     roles: dict[str, set[Role]] = {}
-    for assignment in conn.execute(select(schema.role_assignment)):
+    in_force = schema.role_assignment.c.withdrawn_ms.is_(None)
+    for assignment in conn.execute(select(schema.role_assignment).where(in_force)):
         roles.setdefault(assignment.principal_id, set()).add(Role(assignment.role))
     return {
         row.principal_id: Principal(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, delete, select
+from sqlalchemy import Connection, func, select, update
 
 from yinxin_ca.keystore import KeyRef, Purpose
 from yinxin_ca.profile import LICENCE, TLS_CLIENT
@@ -187,6 +187,7 @@ class Registrar:
         authority_code: str | None = None,
     ) -> None:
         """Add a principal without roles, inside a write transaction."""
+        touch(conn)
         p = schema.principal
         if conn.execute(select(p.c.principal_id).where(p.c.principal_id == principal_id)).first():
             raise AlreadyExistsError(
@@ -201,7 +202,6 @@ class Registrar:
                 created_ms=milliseconds(self.clock.now()),
             )
         )
-        touch(conn)
 
     def assign(self, conn: Connection, principal_id: str, role: Role, *, by: str) -> None:
         """Give a principal a role, inside a write transaction.
@@ -210,6 +210,7 @@ class Registrar:
             NotFoundError: No such principal.
             FailedPreconditionError: Roles that exclude each other.
         """
+        touch(conn)
         r = schema.role_assignment
         known = select(schema.principal.c.principal_id).where(
             schema.principal.c.principal_id == principal_id
@@ -219,7 +220,9 @@ class Registrar:
         held = {
             Role(name)
             for name in conn.execute(
-                select(r.c.role).where(r.c.principal_id == principal_id)
+                select(r.c.role).where(
+                    r.c.principal_id == principal_id, r.c.withdrawn_ms.is_(None)
+                )
             ).scalars()
         }
         if role in held:
@@ -230,24 +233,40 @@ class Registrar:
                 principal_id=principal_id,
                 role=role.value,
                 assigned_by=by,
-                assigned_ms=milliseconds(self.clock.now()),
+                assigned_ms=self._next_ms(conn, principal_id, role),
             )
         )
-        touch(conn)
 
-    def withdraw(self, conn: Connection, principal_id: str, role: Role) -> None:
+    def _next_ms(self, conn: Connection, principal_id: str, role: Role) -> int:
+        """Return the present moment, or the first one after the role was last assigned."""
+        r = schema.role_assignment.c
+        last = conn.execute(
+            select(func.max(r.assigned_ms)).where(
+                r.principal_id == principal_id, r.role == role.value
+            )
+        ).scalar_one()
+        now_ms = milliseconds(self.clock.now())
+        return now_ms if last is None else max(now_ms, int(last) + 1)
+
+    def withdraw(self, conn: Connection, principal_id: str, role: Role, *, by: str) -> None:
         """Take a role from a principal; it is gone at its next call.
 
         Raises:
             NotFoundError: The principal does not have it.
         """
+        touch(conn)
         r = schema.role_assignment
         gone = conn.execute(
-            delete(r).where(r.c.principal_id == principal_id, r.c.role == role.value)
+            update(r)
+            .where(
+                r.c.principal_id == principal_id,
+                r.c.role == role.value,
+                r.c.withdrawn_ms.is_(None),
+            )
+            .values(withdrawn_by=by, withdrawn_ms=milliseconds(self.clock.now()))
         ).rowcount
         if not gone:
             raise NotFoundError("the principal does not have this role", reason="ROLE")
-        touch(conn)
 
     def certify_principal(self, principal_id: str, key: PublicKey) -> tuple[bytes, ...]:
         """Sign a TLS client certificate for a principal's own key; leaf first."""

@@ -262,15 +262,23 @@ status_list: Final = Table(
     Column("list_number", Integer, nullable=False),
     Column("uri", Text, nullable=False),
     Column("taken", Integer, nullable=False, comment="indexes handed out so far"),
+    Column("changes", BigInteger, nullable=False, comment="status changes so far"),
+    PrimaryKeyConstraint("list_number"),
+    UniqueConstraint("uri"),
+)
+
+# Apart from the list: SQLite rewrites a whole row, and this one has 384 kB.
+status_shuffle: Final = Table(
+    "status_shuffle",
+    metadata,
+    Column("list_number", Integer, nullable=False),
     Column(
         "shuffle",
         LargeBinary,
         nullable=False,
         comment="every index once, 3 bytes each, in the random order it is handed out in",
     ),
-    Column("changes", BigInteger, nullable=False, comment="status changes so far"),
     PrimaryKeyConstraint("list_number"),
-    UniqueConstraint("uri"),
 )
 
 status_token: Final = Table(
@@ -334,7 +342,9 @@ role_assignment: Final = Table(
     Column("role", Text, nullable=False),
     Column("assigned_by", Text, nullable=False),
     Column("assigned_ms", BigInteger, nullable=False),
-    PrimaryKeyConstraint("principal_id", "role"),
+    Column("withdrawn_by", Text),
+    Column("withdrawn_ms", BigInteger, comment="absent while in force"),
+    PrimaryKeyConstraint("principal_id", "role", "assigned_ms"),
 )
 
 audit: Final = Table(
@@ -351,6 +361,7 @@ audit: Final = Table(
     Column("service_item", Text, nullable=False, comment="事项编码"),
     Column("operator", Text, nullable=False, comment="经办人"),
     Column("outcome", Text, nullable=False, comment="OK or an error's code"),
+    Column("reason", Text, nullable=False, server_default="", comment="an error's reason"),
     PrimaryKeyConstraint("audit_ref"),
     Index("ix_audit_at_ms", "at_ms"),
 )

@@ -47,6 +47,9 @@ def upgrade() -> None:
         sa.Column("service_item", sa.Text(), nullable=False, comment="事项编码"),
         sa.Column("operator", sa.Text(), nullable=False, comment="经办人"),
         sa.Column("outcome", sa.Text(), nullable=False, comment="OK or an error's code"),
+        sa.Column(
+            "reason", sa.Text(), server_default="", nullable=False, comment="an error's reason"
+        ),
         sa.PrimaryKeyConstraint("audit_ref", name=op.f("pk_audit")),
     )
     op.create_index("ix_audit_at_ms", "audit", ["at_ms"], unique=False)
@@ -308,7 +311,13 @@ def upgrade() -> None:
         sa.Column("role", sa.Text(), nullable=False),
         sa.Column("assigned_by", sa.Text(), nullable=False),
         sa.Column("assigned_ms", sa.BigInteger(), nullable=False),
-        sa.PrimaryKeyConstraint("principal_id", "role", name=op.f("pk_role_assignment")),
+        sa.Column("withdrawn_by", sa.Text(), nullable=True),
+        sa.Column(
+            "withdrawn_ms", sa.BigInteger(), nullable=True, comment="absent while in force"
+        ),
+        sa.PrimaryKeyConstraint(
+            "principal_id", "role", "assigned_ms", name=op.f("pk_role_assignment")
+        ),
     )
     op.create_table(
         "setting",
@@ -329,15 +338,20 @@ def upgrade() -> None:
         sa.Column("list_number", sa.Integer(), nullable=False),
         sa.Column("uri", sa.Text(), nullable=False),
         sa.Column("taken", sa.Integer(), nullable=False, comment="indexes handed out so far"),
+        sa.Column("changes", sa.BigInteger(), nullable=False, comment="status changes so far"),
+        sa.PrimaryKeyConstraint("list_number", name=op.f("pk_status_list")),
+        sa.UniqueConstraint("uri", name=op.f("uq_status_list_uri")),
+    )
+    op.create_table(
+        "status_shuffle",
+        sa.Column("list_number", sa.Integer(), nullable=False),
         sa.Column(
             "shuffle",
             sa.LargeBinary(),
             nullable=False,
             comment="every index once, 3 bytes each, in the random order it is handed out in",
         ),
-        sa.Column("changes", sa.BigInteger(), nullable=False, comment="status changes so far"),
-        sa.PrimaryKeyConstraint("list_number", name=op.f("pk_status_list")),
-        sa.UniqueConstraint("uri", name=op.f("uq_status_list_uri")),
+        sa.PrimaryKeyConstraint("list_number", name=op.f("pk_status_shuffle")),
     )
     op.create_table(
         "status_token",
