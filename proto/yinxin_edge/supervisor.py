@@ -38,6 +38,8 @@ class WorkerSpec:
     """What it runs; see `yinxin_edge.worker.WorkerTarget`."""
     settings: object
     """What the target gets; a picklable dataclass."""
+    outlasts: bool = False
+    """Asked to stop only when the others have ended: their last calls need it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -223,21 +225,28 @@ class Supervisor:
         return max(0.0, min(due) - time.monotonic()) if due else None
 
     def _stop(self, signalled: Connection) -> None:
-        left = [worker.process for worker in self._workers if worker.process.is_alive()]
-        for worker in self._workers:
-            worker.ask_to_stop()
-            if not worker.ready and worker.restart_at is None:
-                # It has no calls in progress, and may hang in what it is starting.
-                worker.process.kill()
         deadline = time.monotonic() + self._settings.grace.total_seconds()
         while signalled.poll():
             signalled.recv_bytes()
+        for outlasting in (False, True):
+            group = [worker for worker in self._workers if worker.spec.outlasts is outlasting]
+            for worker in group:
+                worker.ask_to_stop()
+                if not worker.ready and worker.restart_at is None:
+                    # It has no calls in progress, and may hang in what it is starting.
+                    worker.process.kill()
+            self._await_end(group, deadline, signalled)
+        for worker in self._workers:
+            worker.process.join()
+            worker.pipe.close()
+
+    def _await_end(
+        self, workers: Sequence[_Worker], deadline: float, signalled: Connection
+    ) -> None:
+        left = [worker.process for worker in workers if worker.process.is_alive()]
         while left and not signalled.poll() and (rest := deadline - time.monotonic()) > 0:
             wait([signalled, *(process.sentinel for process in left)], timeout=rest)
             left = [process for process in left if process.is_alive()]
         for process in left:
             self._journal.warning("worker_killed", worker=process.name)
             process.kill()
-        for worker in self._workers:
-            worker.process.join()
-            worker.pipe.close()
