@@ -47,6 +47,7 @@ class AuditTrail:
         context: CallContext,
         item_count: int = 1,
         outcome: str = OK,
+        reason: str = "",
     ) -> None:
         """Queue one row; it is on record if and only if ``batch`` commits.
 
@@ -58,6 +59,7 @@ class AuditTrail:
             context: Why.
             item_count: How many things it made, changed or showed.
             outcome: ``OK``, or the code of the error.
+            reason: The error's reason.
         """
         batch.add(
             schema.audit,
@@ -73,6 +75,7 @@ class AuditTrail:
                 "service_item": context.service_item,
                 "operator": context.operator,
                 "outcome": outcome,
+                "reason": reason,
             },
         )
 
@@ -86,6 +89,7 @@ class AuditTrail:
         context: CallContext,
         item_count: int = 1,
         outcome: str = OK,
+        reason: str = "",
     ) -> None:
         """Add one row inside an open write transaction; see `add`."""
         batch = RowBatch()
@@ -97,6 +101,7 @@ class AuditTrail:
             context=context,
             item_count=item_count,
             outcome=outcome,
+            reason=reason,
         )
         for table, rows in batch.tables():
             conn.execute(table.insert(), rows)
@@ -115,6 +120,7 @@ class AuditRecord:
     item_count: int
     context: CallContext
     outcome: str
+    reason: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -197,4 +203,5 @@ def _record(row: Row[*tuple[Any, ...]]) -> AuditRecord:
         item_count=row.item_count,
         context=CallContext(row.purpose, row.case_number, row.service_item, row.operator),
         outcome=row.outcome,
+        reason=row.reason,
     )

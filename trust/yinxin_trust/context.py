@@ -26,7 +26,7 @@ class CallContext:
     """What a caller says of a call."""
 
     purpose: str
-    """用证事由, 1 to 200 characters; mandatory."""
+    """用证事由, 1 to 200 characters; mandatory wherever personal data is served."""
     case_number: str = ""
     """办件编号."""
     service_item: str = ""
@@ -34,24 +34,34 @@ class CallContext:
     operator: str = ""
     """经办人: the officer's name or number, never a subject's."""
 
-    def check(self) -> None:
+    def check(self, *, public: bool = False) -> None:
         """Refuse a context that could not be audited.
+
+        Args:
+            public: Nothing personal is asked for, so the purpose may be empty.
 
         Raises:
             InvalidArgumentError: Names every unacceptable field at once.
         """
+        violations = self.violations(public=public)
+        if violations:
+            raise InvalidArgumentError("the call context is not acceptable", violations=violations)
+
+    def violations(self, *, public: bool = False) -> list[Violation]:
+        """Return what is unacceptable; see `check`."""
         violations = [
             *self._text("context.purpose", self.purpose, MAX_PURPOSE),
             *self._text("context.case_number", self.case_number, _MAX_OTHER),
             *self._text("context.service_item", self.service_item, _MAX_OTHER),
             *self._text("context.operator", self.operator, _MAX_OTHER),
         ]
-        if not self.purpose.strip():
+        if not public and not self.purpose.strip():
             violations.append(
-                Violation("context.purpose", "mandatory: say what the licence is needed for")
+                Violation(
+                    "context.purpose", "mandatory: say what the licence is needed for", "PURPOSE"
+                )
             )
-        if violations:
-            raise InvalidArgumentError("the call context is not acceptable", violations=violations)
+        return violations
 
     @staticmethod
     def _text(field: str, value: str, limit: int) -> list[Violation]:

@@ -8,14 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
+from typing import Final
 
-from sqlalchemy import Connection, Table, select, update
+from sqlalchemy import Connection, Table, bindparam, select, update
 
 from yinxin_edge.bulk import bulk_insert
 from yinxin_edge.database import Database
 from yinxin_proto.error import ConfigurationError
 from yinxin_trust import migration, schema
 from yinxin_trust.rows import Row
+
+# Built once: building a statement costs as much as SQLite takes to run it.
+_GET_SETTING: Final = select(schema.setting.c.value).where(
+    schema.setting.c.name == bindparam("name")
+)
 
 
 class Storage:
@@ -56,8 +62,7 @@ class Storage:
 
 def get_setting(conn: Connection, name: str) -> str | None:
     """Return a setting's value, or None."""
-    s = schema.setting.c
-    value: str | None = conn.execute(select(s.value).where(s.name == name)).scalar_one_or_none()
+    value: str | None = conn.execute(_GET_SETTING, {"name": name}).scalar_one_or_none()
     return value
 
 
