@@ -50,6 +50,7 @@ class Publication:
 
     def found(self, conn: Connection, *, trust_list: bytes, changes: Changes) -> None:
         """Write version 1 of every role, inside a write transaction."""
+        self.lock(conn)
         writer = self._writer(conn)
         roles = (Purpose.TUF_ROOT, Purpose.TUF_TARGETS, Purpose.TUF_SNAPSHOT)
         root, targets, snapshot = (self._keyring.signer(role) for role in roles)
@@ -84,7 +85,7 @@ class Publication:
                 is signed anew even if nothing in it changes.
             trust_list: A new trust list; needs the offline keys.
         """
-        self._take_lock(conn)
+        self.lock(conn)
         writer = self._writer(conn)
         if trust_list is not None:
             writer.write_targets(
@@ -114,7 +115,11 @@ class Publication:
     def _writer(self, conn: Connection) -> RepositoryWriter:
         return RepositoryWriter(read=reader(conn), clock=self._clock)
 
-    def _take_lock(self, conn: Connection) -> None:
+    def lock(self, conn: Connection) -> None:
+        """Keep every other publication out until the transaction ends.
+
+        Whoever signs what is to be published takes it first.
+        """
         # SQLite has one writer; on PostgreSQL the row's lock makes it one here too.
         put_setting(conn, _LOCK, self._clock.now().isoformat())
 

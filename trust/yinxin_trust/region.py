@@ -39,12 +39,14 @@ from yinxin_trust.holding import Holding
 from yinxin_trust.issuance import Issuance, IssuanceStores
 from yinxin_trust.keyring import Keyring
 from yinxin_trust.ledger import LICENCES
+from yinxin_trust.lifecycle import Lifecycle, LifecycleStores
 from yinxin_trust.namespace import Namespace
 from yinxin_trust.page import PageTokens
 from yinxin_trust.publication import Publication
+from yinxin_trust.receipt_waiter import ReceiptWaiter
 from yinxin_trust.registration import Registrar
 from yinxin_trust.sequencer import Sequencer
-from yinxin_trust.settings import RegionTable, Settings, load_settings, write_settings
+from yinxin_trust.settings import RegionTable, ServerTable, Settings, load_settings, write_settings
 from yinxin_trust.storage import Storage
 from yinxin_trust.subject import SubjectDirectory
 from yinxin_trust.vault import Vault
@@ -113,11 +115,8 @@ class Region:
         self.directory = Directory(keystore=self.keyring.online)
         self.audit = AuditTrail(clock=self.clock, entropy=self.entropy)
         self.subjects = SubjectDirectory(vault=self.vault, clock=self.clock, entropy=self.entropy)
-        self.holding = Holding(
-            subjects=self.subjects,
-            namespace=self.namespace,
-            pages=PageTokens(key=self.vault.derive("page-tokens")),
-        )
+        self.pages = PageTokens(key=self.vault.derive("page-tokens"))
+        self.holding = Holding(subjects=self.subjects, namespace=self.namespace, pages=self.pages)
         self.allocator = StatusAllocator(
             storage=self.storage, uri_prefix=self.namespace.status_prefix, entropy=self.entropy
         )
@@ -130,6 +129,12 @@ class Region:
             suite=foundation.suite,
             clock=self.clock,
             entropy=self.entropy,
+        )
+        self.lifecycle = self._lifecycle()
+        self.receipts = ReceiptWaiter(
+            storage=self.storage,
+            log_number=LICENCES,
+            quiet=self.settings.server.sequencing_period * 0.8,
         )
         self._sequencers: dict[int, Sequencer] = {}
 
@@ -145,6 +150,18 @@ class Region:
             audit=self.audit,
         )
         return Issuance(
+            stores=stores, namespace=self.namespace, clock=self.clock, entropy=self.entropy
+        )
+
+    def _lifecycle(self) -> Lifecycle:
+        stores = LifecycleStores(
+            storage=self.storage,
+            directory=self.directory,
+            subjects=self.subjects,
+            holding=self.holding,
+            audit=self.audit,
+        )
+        return Lifecycle(
             stores=stores, namespace=self.namespace, clock=self.clock, entropy=self.entropy
         )
 
@@ -181,7 +198,8 @@ class Region:
         return self._sequencers[log_number].run_once()
 
     def close(self) -> None:
-        """Close the database."""
+        """Turn away who waits for a receipt, and close the database."""
+        self.receipts.close()
         self.storage.close()
 
     def __enter__(self) -> Self:
@@ -202,11 +220,12 @@ class Region:
         entropy: Entropy | None = None,
         *,
         region: RegionTable = _EXAMPLE,
+        server: ServerTable | None = None,
         database_url: str = "sqlite://",
     ) -> Self:
         """Found a region that is gone when closed; everything in it is real."""
         clock, entropy = clock or SystemClock(), entropy or SystemEntropy()
-        settings = Settings(region=region)
+        settings = Settings(region=region, server=server or ServerTable())
         foundation = Foundation(
             settings=settings,
             storage=Storage(Database.open(database_url)),

@@ -220,9 +220,7 @@ class Registrar:
         held = {
             Role(name)
             for name in conn.execute(
-                select(r.c.role).where(
-                    r.c.principal_id == principal_id, r.c.withdrawn_ms.is_(None)
-                )
+                select(r.c.role).where(r.c.principal_id == principal_id, r.c.withdrawn_ms.is_(None))
             ).scalars()
         }
         if role in held:

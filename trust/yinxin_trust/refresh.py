@@ -1,0 +1,155 @@
+"""Refreshing what the region publishes, before it ages.
+
+Status lists that no longer say what the database says, revocation lists and
+online roles past half their life are signed anew and published together, in
+one write transaction. When nothing is due, nothing is written but the lock.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Final
+
+from cryptography import x509
+from sqlalchemy import Connection
+
+from yinxin_proto.clock import Clock, Entropy
+from yinxin_proto.repository import DELEGATED, Expiry, RepositoryView
+from yinxin_trust.certification import (
+    CRL_LIFETIME,
+    ISSUING,
+    RegisterFactory,
+    get_crl,
+    open_authority,
+    put_crls,
+)
+from yinxin_trust.founding import crl_targets
+from yinxin_trust.keyring import Keyring
+from yinxin_trust.publication import Publication, first_root, reader
+from yinxin_trust.region import Region
+from yinxin_trust.status import StatusSigner
+from yinxin_trust.storage import Storage
+from yinxin_trust.trustlisting import get_anchors
+
+_ONLINE: Final = (*DELEGATED, "snapshot", "timestamp")
+_Targets = dict[str, bytes | None]
+_Changes = dict[str, _Targets]
+
+
+class Refresher:
+    """Signs and publishes what is due.
+
+    Args:
+        storage: The region's database.
+        keyring: The online keys.
+        registers: The authorities' registers, for revocation lists.
+        clock: Says what is due.
+        entropy: For the authorities.
+    """
+
+    def __init__(
+        self,
+        *,
+        storage: Storage,
+        keyring: Keyring,
+        registers: RegisterFactory,
+        clock: Clock,
+        entropy: Entropy,
+    ) -> None:
+        self._storage = storage
+        self._keyring = keyring
+        self._registers = registers
+        self._clock = clock
+        self._entropy = entropy
+        self._publication = Publication(storage=storage, keyring=keyring, clock=clock)
+        self._statuses = StatusSigner(keyring=keyring, clock=clock)
+
+    @classmethod
+    def of(cls, region: Region) -> Refresher:
+        """Return the refresher of an opened region."""
+        return cls(
+            storage=region.storage,
+            keyring=region.keyring,
+            registers=region.foundation.registers,
+            clock=region.clock,
+            entropy=region.entropy,
+        )
+
+    def run_once(self) -> bool:
+        """Publish what is due; return whether anything was.
+
+        Raises:
+            VerificationError: The root or the trust list has expired: that
+                takes the offline keys.
+            IntegrityError: The database was restored from an older state.
+        """
+        with self._storage.write() as conn:
+            # First, or two processes would sign the same lists.
+            self._publication.lock(conn)
+            changes = self._due(conn)
+            if changes is None:
+                return False
+            self._publication.publish(conn, changes)
+            return True
+
+    def _due(self, conn: Connection) -> _Changes | None:
+        """Return what is to be published, None for nothing at all."""
+        now = self._clock.now()
+        view = RepositoryView.load(first_root(conn), reader(conn), now, mode=Expiry.PACK)
+        aged = {role for role in _ONLINE if _is_aged(view, role, now)}
+        changes: _Changes = {role: {} for role in DELEGATED if role in aged}
+        statuses = self._statuses.sign_due(conn)
+        if statuses:
+            changes["status"] = statuses
+        crls = self._crls(conn, view, now)
+        if crls:
+            changes["crl"] = crls
+        return changes if changes or aged else None
+
+    def _crls(self, conn: Connection, view: RepositoryView, now: datetime) -> _Targets:
+        signed = {
+            name: self._sign_crl(conn, name)
+            for name in ISSUING
+            if _is_crl_due(get_crl(conn, name), now)
+        }
+        if signed:
+            put_crls(conn, signed, self._clock)
+        held = {name: crl for name in ISSUING if (crl := get_crl(conn, name)) is not None}
+        published = set(view.paths("crl"))
+        return {
+            path: crl
+            for path, crl in crl_targets(held).items()
+            if path not in published or view.target(path) != crl
+        }
+
+    def _sign_crl(self, conn: Connection, name: str) -> bytes:
+        authority = open_authority(
+            name,
+            anchors=get_anchors(conn),
+            keyring=self._keyring,
+            registers=self._registers,
+            clock=self._clock,
+            entropy=self._entropy,
+        )
+        return authority.sign_crl(lifetime=CRL_LIFETIME)
+
+
+def refresh(region: Region) -> bool:
+    """Publish what is due in a region; return whether anything was."""
+    return Refresher.of(region).run_once()
+
+
+def _is_aged(view: RepositoryView, role: str, now: datetime) -> bool:
+    state = view.roles[role]
+    return _is_past_half(state.issued_at, state.expires - state.issued_at, now)
+
+
+def _is_crl_due(crl: bytes | None, now: datetime) -> bool:
+    if crl is None:
+        return True
+    parsed = x509.load_der_x509_crl(crl)
+    return _is_past_half(parsed.last_update_utc, CRL_LIFETIME, now)
+
+
+def _is_past_half(start: datetime, life: timedelta, now: datetime) -> bool:
+    return (now - start) * 2 >= life
