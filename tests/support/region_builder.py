@@ -6,13 +6,17 @@ is stored; time stands where the clock is set. All people and bodies are
 invented: birth dates lie in the 1800s.
 """
 
+# ruff: noqa: ANN401 - changes are passed on to dataclasses.replace
+
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, timedelta
 from typing import Any
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from support.clock import FixedClock, SeededEntropy
 from support.hierarchy import AUTHORITY, DOMAIN, ORGANISATION, REGION, Hierarchy
@@ -86,7 +90,7 @@ class RegionBuilder:
         self.key: SigningKey = ES256.load_deterministic(301)
         self.chain = self.certify(self.key)
         self.status_key: SigningKey = ES256.load_deterministic(302)
-        self.status_chain = self._certify_status(self.status_key)
+        self.status_chain = self.certify_status(self.status_key)
         self.log_signer = NoteSigner(name=ORIGIN, key=b"\x05" * 32)
         self.witness_signers = [self._witness(place) for place in range(self.witnesses)]
         self.leaves: list[bytes] = []
@@ -98,8 +102,6 @@ class RegionBuilder:
         self.frozen: FrozenHead | None = None
 
     def _witness(self, place: int) -> LineSigner:
-        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-
         key = Ed25519PrivateKey.from_private_bytes(bytes([100 + place]) * 32)
         return CosignatureSigner(name=f"witness-{place}.example", key=key, clock=self.clock)
 
@@ -110,7 +112,8 @@ class RegionBuilder:
         leaf = self.hierarchy.licences.issue(LICENCE, subject=AUTHORITY, public_key=key.public_key)
         return self.hierarchy.licences.chain(leaf)
 
-    def _certify_status(self, key: SigningKey) -> tuple[bytes, ...]:
+    def certify_status(self, key: SigningKey) -> tuple[bytes, ...]:
+        """Return a status-signing chain for ``key``, leaf first."""
         subject = Subject(organisation=ORGANISATION, common_name="status 1")
         leaf = self.hierarchy.status.issue(STATUS, subject=subject, public_key=key.public_key)
         return self.hierarchy.status.chain(leaf)
@@ -132,7 +135,7 @@ class RegionBuilder:
             **{"not_before": self.since, **changes},
         )
 
-    # --- licences -----------------------------------------------------------------
+    # --- licences -------------------------------------------------------------
 
     def request(self, *, fields: int = 0, **changes: Any) -> IssueRequest:
         """Return an issue request for an invented person."""
@@ -145,9 +148,7 @@ class RegionBuilder:
             issued_on=date(2026, 1, 1),
             valid_from=date(2026, 1, 1),
             valid_until=date(2035, 12, 31),
-            holders=(
-                Holder("虚构人甲", parse_number(IdentifierType.CITIZEN_ID, PERSON)),
-            ),
+            holders=(Holder("虚构人甲", parse_number(IdentifierType.CITIZEN_ID, PERSON)),),
             fields={f"KZ_F{place}": f"虚构内容{place}" for place in range(fields)},
             holder_key=None,
             nonce=self.entropy.token(32),
@@ -169,9 +170,7 @@ class RegionBuilder:
         request = request or self.request()
         index, status_index = len(self.leaves), len(self.values)
         self.values[status_index] = 0
-        identifier = new_identifier(
-            type=request.type, issuer=request.issuer, serial=f"{index:020}"
-        )
+        identifier = new_identifier(type=request.type, issuer=request.issuer, serial=f"{index:020}")
         claims = build_claims(
             request,
             identifier=identifier,
@@ -219,7 +218,7 @@ class RegionBuilder:
         """Return the presentation that shows nothing selective."""
         return sdjwt.parse(issued.sd_jwt).select(lambda _: False).to_text()
 
-    # --- log ----------------------------------------------------------------------
+    # --- log ------------------------------------------------------------------
 
     def fill_log(self, count: int) -> None:
         """Log entries of no interest."""
@@ -279,7 +278,7 @@ class RegionBuilder:
             sd_jwt or issued.sd_jwt, issued.opening.to_bytes(), receipt.to_bytes()
         ).to_bytes()
 
-    # --- status -------------------------------------------------------------------
+    # --- status ---------------------------------------------------------------
 
     def status_token(
         self,
@@ -302,7 +301,7 @@ class RegionBuilder:
             key or self.status_key, self.status_chain if chain is None else chain
         )
 
-    # --- trust --------------------------------------------------------------------
+    # --- trust ----------------------------------------------------------------
 
     def trust_list(self, **changes: Any) -> TrustList:
         """Return the region's trust list as it is now."""
@@ -373,15 +372,15 @@ class RegionBuilder:
         )
         return TrustSet(home=home)
 
-    # --- pack ---------------------------------------------------------------------
+    # --- pack -----------------------------------------------------------------
 
     def repository(self) -> PublishedRepository:
         """Publish a trust repository with the trust list, status list and CRLs."""
         published = PublishedRepository(clock=self.clock)
         published.update("targets", {"trust.json": self.trust_list().to_bytes()})
-        stale: dict[str, bytes | None] = {path: None for path in published.load().paths("status")}
+        stale: dict[str, bytes | None] = dict.fromkeys(published.load().paths("status"))
         published.update("status", {**stale, "status/1.jwt": self.status_token().encode()})
-        lists: dict[str, bytes | None] = {path: None for path in published.load().paths("crl")}
+        lists: dict[str, bytes | None] = dict.fromkeys(published.load().paths("crl"))
         fresh = {f"crl/{place}.crl": der for place, der in enumerate(self.crls)}
         published.update("crl", {**lists, **fresh})
         return published
@@ -403,8 +402,3 @@ class RegionBuilder:
             "pack.json": manifest.to_bytes(),
             "checkpoints/0": self.checkpoint(),
         }
-
-
-def moment(seconds: int) -> datetime:
-    """Return Unix seconds as a moment, UTC."""
-    return datetime.fromtimestamp(seconds, UTC)

@@ -87,11 +87,9 @@ def check_revocation(x: Examination) -> Finding | None:
             return reason.CERTIFICATE_REVOKED
         if x.proven_at >= chain.revoked_at:
             return reason.CERTIFICATE_REVOKED_NO_POE
-    if x.policy.require_revocation and (
-        chain.revocation_issued_at is None or x.now >= chain.revocation_until
-    ):
+    if x.policy.require_revocation and x.now >= chain.revocation_until:
         return reason.REVOCATION_UNKNOWN
-    return None
+    return reason.REVOCATION_NOT_AT_HAND if chain.revocation_issued_at is None else None
 
 
 def ground_revocation(x: Examination) -> Grounds:

@@ -55,7 +55,7 @@ class Certification:
     revocation_issued_at: int | None
     """Issue of the oldest CRL consulted; None where one is missing."""
     revocation_until: int
-    """When the first of the CRLs consulted is due to be replaced."""
+    """When the first of the CRLs consulted is due to be replaced; 0 where one is missing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -190,7 +190,9 @@ class Certifier:
             not_after=min(int(found.not_after.timestamp()) for found in path),
             revoked_at=min(revoked, default=None),
             revocation_issued_at=(min(listed.issued_at for listed in known) if complete else None),
-            revocation_until=min((listed.next_update for listed in known), default=0),
+            revocation_until=min((listed.next_update for listed in known), default=0)
+            if complete
+            else 0,
         )
 
 

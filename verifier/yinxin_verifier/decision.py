@@ -226,7 +226,12 @@ STEPS: Final = _order(
         "RFC 5280 §6.3; EN 319 102-1 §5.2.5",
         authority.check_revocation,
         authority.ground_revocation,
-        (_r.CERTIFICATE_REVOKED, _r.CERTIFICATE_REVOKED_NO_POE, _r.REVOCATION_UNKNOWN),
+        (
+            _r.CERTIFICATE_REVOKED,
+            _r.CERTIFICATE_REVOKED_NO_POE,
+            _r.REVOCATION_UNKNOWN,
+            _r.REVOCATION_NOT_AT_HAND,
+        ),
         "chain claims",
     ),
     (

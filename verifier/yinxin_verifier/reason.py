@@ -270,8 +270,8 @@ LOG_UNREACHABLE: Final = _unclear(
 OPENING: Final = _failed(
     _S.LOG_PROOF_FAILURE,
     "OPENING",
-    "登记内容与所出示的证照不一致",
-    "what was logged is not the licence presented",
+    "登记内容的说明（opening）不正确",
+    "the opening of the log's entry is malformed",
 )
 RECEIPT: Final = _failed(
     _S.LOG_PROOF_FAILURE, "RECEIPT", "存证回执格式不正确", "the receipt is malformed"
@@ -279,8 +279,8 @@ RECEIPT: Final = _failed(
 INCLUSION: Final = _failed(
     _S.LOG_PROOF_FAILURE,
     "INCLUSION",
-    "存证证明不成立",
-    "the inclusion proof does not lead to the log's tree head",
+    "存证证明不成立：登记的不是所出示的证照",
+    "the log does not hold exactly this licence where the receipt says",
 )
 LOG_UNKNOWN: Final = _failed(
     _S.LOG_PROOF_FAILURE,
@@ -410,6 +410,11 @@ REVOCATION_UNKNOWN: Final = _unclear(
     "没有可用的证书吊销列表",
     "there is no usable certificate revocation list",
     *_NEWER_PACK,
+)
+REVOCATION_NOT_AT_HAND: Final = _moot(
+    "REVOCATION_NOT_AT_HAND",
+    "没有证书吊销列表，策略未要求",
+    "no complete set of revocation lists was at hand, and the policy does not ask for one",
 )
 # 17 scope
 TYPE_NOT_IN_SCOPE: Final = _failed(

@@ -212,6 +212,7 @@ class Report:
             "reason": self.reason,
             "text": self.text._asdict(),
             "advice": None if advice is None else advice._asdict(),
+            "exitStatus": self.exit_status,
             "policy": self.policy,
             "now": self.now.isoformat(),
             "at": self.at.isoformat(),

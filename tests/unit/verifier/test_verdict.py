@@ -1,0 +1,410 @@
+"""What must pass, what a verdict says of itself, and which finding decides."""
+
+from __future__ import annotations
+
+import dataclasses
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from support.region_builder import CODE, ORIGIN, STATUS_URI, RegionBuilder
+from yinxin_proto import sdjwt
+from yinxin_proto.error import InvalidArgumentError
+from yinxin_proto.keybinding import bind
+from yinxin_proto.keyrecord import KeyState, Pin
+from yinxin_proto.logkey import FrozenHead
+from yinxin_proto.scope import TypeScope
+from yinxin_proto.suite import ES256
+from yinxin_verifier.decision import STEPS, Request, steps_table, verify
+from yinxin_verifier.evidence import Evidence, LogAnswer, TrustSet
+from yinxin_verifier.existence import proven_time
+from yinxin_verifier.policy import OFFLINE, ONLINE, Policy, ReceiptRule
+from yinxin_verifier.reason import Indication, Outcome, SubIndication
+from yinxin_verifier.report import CheckResult, Report
+
+BARE = dataclasses.replace(OFFLINE, name="BARE", receipt=ReceiptRule.NOT_REQUIRED)
+ANY_AGE = dataclasses.replace(OFFLINE, name="ANY_AGE", max_status_age=None, max_trust_age=None)
+
+
+@pytest.fixture
+def region() -> RegionBuilder:
+    built = RegionBuilder()
+    built.fill_log(5)
+    return built
+
+
+def judge(
+    region: RegionBuilder,
+    licence: bytes | str,
+    *,
+    policy: Policy = OFFLINE,
+    trust: TrustSet | None = None,
+) -> Report:
+    evidence = Evidence(licence=licence, trust=trust or region.trust())
+    return verify(evidence, policy, region.clock.now())
+
+
+def check(report: Report, name: str) -> CheckResult:
+    return next(found for found in report.checks if found.name == name)
+
+
+def assert_passed(report: Report) -> None:
+    assert report.indication is Indication.TOTAL_PASSED, report.text.en
+
+
+def test_a_licence_with_its_receipt_passes_offline(region: RegionBuilder) -> None:
+    report = judge(region, region.file(region.issue()))
+    assert_passed(report)
+    claims = report.require_passed()
+    assert claims["ZZBH"] == "虚构证字第00001号"
+    assert "_sd" not in claims
+    assert [hop.region for hop in report.path] == ["350399"]
+
+
+def test_a_bare_presentation_passes_where_no_receipt_is_asked(region: RegionBuilder) -> None:
+    issued = region.issue()
+    report = judge(region, region.undisclosed(issued), policy=BARE)
+    assert_passed(report)
+    assert "ZZBH" not in report.require_passed()
+    assert check(report, "opening").outcome is Outcome.NOT_APPLICABLE
+
+
+def test_a_licence_without_receipt_passes_online_once_the_log_confirms(
+    region: RegionBuilder,
+) -> None:
+    evidence = Evidence(
+        licence=region.issue().sd_jwt, trust=region.trust(), log_answer=LogAnswer.CONFIRMED
+    )
+    report = verify(evidence, ONLINE, region.clock.now())
+    assert_passed(report)
+    assert check(report, "opening").reason == "LOG_CONFIRMED"
+
+
+def test_the_logs_word_does_not_replace_the_receipt_offline(region: RegionBuilder) -> None:
+    evidence = Evidence(
+        licence=region.issue().sd_jwt, trust=region.trust(), log_answer=LogAnswer.CONFIRMED
+    )
+    assert verify(evidence, OFFLINE, region.clock.now()).code == "NO_RECEIPT"
+
+
+def test_a_receipt_that_the_log_sent_counts_like_the_holders(region: RegionBuilder) -> None:
+    issued = region.issue()
+    evidence = Evidence(
+        licence=issued.sd_jwt,
+        trust=region.trust(),
+        log_answer=LogAnswer.CONFIRMED,
+        opening=issued.opening.to_bytes(),
+        receipt=region.receipt(issued).to_bytes(),
+    )
+    assert_passed(verify(evidence, OFFLINE, region.clock.now()))
+
+
+def test_a_receipt_newer_than_the_pack_stands_on_the_logs_signature_and_is_reported(
+    region: RegionBuilder,
+) -> None:
+    old_checkpoint = region.checkpoint()
+    issued = region.issue()
+    report = judge(region, region.file(issued), trust=region.trust(checkpoint=old_checkpoint))
+    assert_passed(report)
+    assert "unwitnessed" in check(report, "checkpoint").evidence.en
+
+
+def test_an_older_receipt_is_tied_to_the_pack_by_its_consistency_proof(
+    region: RegionBuilder,
+) -> None:
+    issued = region.issue()
+    file, size = region.file(issued), len(region.leaves)
+    region.fill_log(9)
+    trust = region.trust(proofs=[(size, len(region.leaves))])
+    report = judge(region, file, trust=trust)
+    assert_passed(report)
+    assert "consistent with the pack" in check(report, "checkpoint").evidence.en
+
+
+# --- the stolen key -----------------------------------------------------------
+
+
+def pinned(region: RegionBuilder, **changes: object) -> None:
+    head = region.head()
+    pin = Pin(origin=ORIGIN, n_stop=head.size, root=head.root, n_safe=head.size)
+    region.add_key(
+        region.key,
+        state=KeyState.COMPROMISED,
+        pin=dataclasses.replace(pin, **changes),  # type: ignore[arg-type]
+    )
+
+
+def test_a_licence_logged_before_the_theft_still_verifies(region: RegionBuilder) -> None:
+    issued = region.issue()
+    file = region.file(issued)
+    pinned(region)
+    assert_passed(judge(region, file))
+
+
+def test_a_receipt_refreshed_after_the_theft_still_verifies(region: RegionBuilder) -> None:
+    issued = region.issue()
+    pinned(region)
+    size = len(region.leaves)
+    region.fill_log(7)
+    trust = region.trust(proofs=[(size, len(region.leaves))])
+    assert_passed(judge(region, region.file(issued), trust=trust))
+
+
+def test_a_reattested_licence_stands_and_its_neighbour_does_not(region: RegionBuilder) -> None:
+    forged, honest = region.issue(), region.issue()
+    pinned(region, n_safe=forged.index, reattested=((honest.index, honest.index + 1),))
+    assert_passed(judge(region, region.file(honest)))
+    assert judge(region, region.file(forged)).code == "KEY_COMPROMISED_LATER_ENTRY"
+
+
+def test_entries_below_the_seal_of_a_log_stand(region: RegionBuilder) -> None:
+    issued = region.issue()
+    file = region.file(issued)
+    head = region.head()
+    region.frozen = FrozenHead(size=head.size, root=head.root)
+    assert_passed(judge(region, file))
+
+
+# --- proof of existence -------------------------------------------------------
+
+
+def test_a_retired_keys_licence_passes_on_its_witnesses_time() -> None:
+    region = RegionBuilder(witnesses=2)
+    issued = region.issue()
+    file = region.file(issued)
+    region.clock.advance(days=1)
+    region.add_key(region.key, state=KeyState.RETIRED, not_after=region.since + 3600)
+    report = judge(region, file)
+    assert_passed(report)
+    assert check(report, "period").age == timedelta(days=1)
+
+
+def test_a_licence_outlives_its_certificate_on_its_witnesses_time() -> None:
+    region = RegionBuilder(witnesses=1)
+    issued = region.issue(request=region.request(valid_until=None))
+    file = region.file(issued)
+    region.clock.advance(days=4 * 365)
+    region.status_chain = region.certify_status(region.status_key)
+    assert_passed(judge(region, file))
+
+
+def test_a_licence_outlives_its_authoritys_scope_on_its_witnesses_time() -> None:
+    region = RegionBuilder(witnesses=1)
+    file = region.file(region.issue())
+    (scope,) = region.scopes
+    region.scopes = (dataclasses.replace(scope, not_after=region.since + 60),)
+    region.clock.advance(days=1)
+    assert_passed(judge(region, file))
+
+
+def test_fewer_witnesses_than_the_quorum_prove_no_time() -> None:
+    region = RegionBuilder(witnesses=2)
+    issued = region.issue()
+    receipt = dataclasses.replace(
+        region.receipt(issued),
+        checkpoint=region.checkpoint(witnesses=region.witness_signers[:1]),
+    )
+    region.clock.advance(days=1)
+    region.add_key(region.key, state=KeyState.RETIRED, not_after=region.since + 3600)
+    assert judge(region, region.file(issued, receipt=receipt)).code == "KEY_RETIRED_NO_POE"
+
+
+@pytest.mark.parametrize(
+    ("times", "dishonest", "expected"),
+    [
+        ([30, 10, 20], 0, 10),
+        ([30, 10, 20], 1, 20),
+        ([30, 10, 20], 3, None),
+        ([0, 0, 50], 0, 50),
+        ([0, 101], 0, None),
+        ([], 0, None),
+    ],
+)
+def test_zero_and_future_times_prove_nothing_and_liars_are_outvoted(
+    times: list[int], dishonest: int, expected: int | None
+) -> None:
+    assert proven_time(times, dishonest=dishonest, now=100) == expected
+
+
+# --- moments ------------------------------------------------------------------
+
+
+def test_a_verdict_can_be_given_as_of_a_time(region: RegionBuilder) -> None:
+    issued = region.issue()
+    before, then = region.status_token(), region.clock.now()
+    region.clock.advance(days=2)
+    region.values[issued.status_index] = 1
+    trust = region.trust(tokens=[region.status_token(), before])
+    evidence = Evidence(licence=region.file(issued), trust=trust)
+    now = region.clock.now()
+    assert verify(evidence, OFFLINE, now).sub_indication is SubIndication.REVOKED
+    report = verify(evidence, OFFLINE, now, at=then)
+    assert_passed(report)
+    assert check(report, "status").age == timedelta(days=2)
+
+
+def test_a_newer_list_from_the_network_goes_before_the_packs(region: RegionBuilder) -> None:
+    issued = region.issue()
+    trust = region.trust()
+    region.values[issued.status_index] = 1
+    region.clock.advance(hours=1)
+    evidence = Evidence(
+        licence=region.file(issued), trust=trust, fetched={STATUS_URI: region.status_token()}
+    )
+    assert verify(evidence, OFFLINE, region.clock.now()).code == "REVOKED"
+
+
+def test_an_older_list_from_the_network_does_not_undo_a_newer_one(region: RegionBuilder) -> None:
+    issued = region.issue()
+    replayed = region.status_token()
+    region.values[issued.status_index] = 1
+    region.clock.advance(hours=1)
+    evidence = Evidence(
+        licence=region.file(issued), trust=region.trust(), fetched={STATUS_URI: replayed}
+    )
+    assert verify(evidence, OFFLINE, region.clock.now()).code == "REVOKED"
+
+
+def test_a_moment_in_the_future_cannot_be_asked_about(region: RegionBuilder) -> None:
+    evidence = Evidence(licence=region.file(region.issue()), trust=region.trust())
+    now = region.clock.now()
+    with pytest.raises(InvalidArgumentError) as caught:
+        verify(evidence, OFFLINE, now, at=now + timedelta(seconds=2))
+    assert caught.value.reason == "AT_IN_FUTURE"
+
+
+def test_a_naive_moment_is_refused(region: RegionBuilder) -> None:
+    evidence = Evidence(licence=region.file(region.issue()), trust=region.trust())
+    with pytest.raises(InvalidArgumentError) as caught:
+        verify(evidence, OFFLINE, datetime(2026, 1, 1))  # noqa: DTZ001 - the point
+    assert caught.value.reason == "NAIVE_TIME"
+
+
+def test_a_licence_is_valid_to_the_last_second_of_its_last_day(region: RegionBuilder) -> None:
+    last = datetime(2026, 1, 3, tzinfo=UTC).date()
+    issued = region.issue(request=region.request(valid_until=last))
+    file, trust = region.file(issued), region.trust()
+    end = datetime(2026, 1, 3, 16, tzinfo=UTC)
+    evidence = Evidence(licence=file, trust=trust)
+    assert_passed(verify(evidence, OFFLINE, end - timedelta(seconds=1)))
+    assert verify(evidence, OFFLINE, end).code == "EXPIRED"
+
+
+# --- holder, purpose ----------------------------------------------------------
+
+
+def test_a_presentation_bound_to_its_holder_passes(region: RegionBuilder) -> None:
+    holder = ES256.load_deterministic(401)
+    jwk = ES256.public_to_jwk(holder.public_key)
+    issued = region.issue(request=region.request(holder_key=jwk))
+    presented = bind(
+        sdjwt.parse(issued.sd_jwt),
+        signer=holder,
+        audience="https://bank.example",
+        nonce="n-1",
+        issued_at=region.clock.now(),
+    )
+    report = verify(
+        Evidence(licence=presented, trust=region.trust()),
+        BARE,
+        region.clock.now(),
+        request=Request(purpose="虚构事项", audience="https://bank.example", nonce="n-1"),
+    )
+    assert_passed(report)
+    assert check(report, "holder-binding").outcome is Outcome.PASSED
+
+
+def test_a_holder_key_is_not_asked_for_without_a_challenge(region: RegionBuilder) -> None:
+    jwk = ES256.public_to_jwk(ES256.load_deterministic(401).public_key)
+    issued = region.issue(request=region.request(holder_key=jwk))
+    report = judge(region, region.file(issued))
+    assert_passed(report)
+    assert check(report, "holder-binding").reason == "HOLDER_BINDING_NOT_ASKED"
+
+
+# --- which finding decides ----------------------------------------------------
+
+
+def test_failed_beats_undetermined_wherever_it_stands(region: RegionBuilder) -> None:
+    request = region.request(valid_until=datetime(2026, 1, 1, tzinfo=UTC).date())
+    issued = region.issue(request=request)
+    region.clock.advance(days=2)
+    report = judge(region, issued.sd_jwt, trust=region.trust(tokens=[]))
+    # The missing receipt comes first, and the missing status is unclear too.
+    assert report.code == "EXPIRED"
+    assert {c.name for c in report.checks if c.outcome is Outcome.UNDETERMINED} == {
+        "opening",
+        "status",
+    }
+
+
+def test_the_first_of_equals_decides(region: RegionBuilder) -> None:
+    issued = region.issue(request=region.request(type="11100000MB03271699002"))
+    region.values[issued.status_index] = 1
+    report = judge(region, region.file(issued))
+    assert report.code == "TYPE_NOT_IN_SCOPE"
+    assert check(report, "status").reason == "REVOKED"
+
+
+def test_what_builds_on_a_failed_step_does_not_run_and_says_so(region: RegionBuilder) -> None:
+    report = judge(region, "a.b.c~")
+    outcomes = {c.name: c.outcome for c in report.checks}
+    assert outcomes.pop("format") is Outcome.FAILED
+    assert outcomes.pop("purpose") is Outcome.NOT_APPLICABLE
+    assert set(outcomes.values()) == {Outcome.NOT_RUN}
+    assert report.path == ()
+    assert report.unverified_claims == {}
+
+
+def test_the_same_question_has_the_same_answer(region: RegionBuilder) -> None:
+    file = region.file(region.issue())
+    warm = region.trust()
+    first = judge(region, file, trust=warm).to_json(claims=True)
+    assert judge(region, file, trust=warm).to_json(claims=True) == first
+    assert judge(region, file, trust=region.trust()).to_json(claims=True) == first
+
+
+def test_authorities_keep_apart_in_one_cache(region: RegionBuilder) -> None:
+    trust = region.trust()
+    stranger = ES256.load_deterministic(666)
+    forged = region.issue(key=stranger, chain=region.certify(stranger))
+    honest = region.issue()
+    trust = region.trust()
+    for _ in range(3):
+        assert_passed(judge(region, region.file(honest), trust=trust))
+        assert judge(region, region.file(forged), trust=trust).code == "KEY_NOT_TRUSTED"
+
+
+def test_the_scope_may_have_several_periods(region: RegionBuilder) -> None:
+    (scope,) = region.scopes
+    region.scopes = (
+        TypeScope(type=scope.type, not_before=0, not_after=10),
+        scope,
+    )
+    assert_passed(judge(region, region.file(region.issue())))
+
+
+# --- the table ----------------------------------------------------------------
+
+
+def test_steps_are_numbered_from_one_and_build_on_earlier_ones() -> None:
+    assert [step.number for step in STEPS] == list(range(1, len(STEPS) + 1))
+    for step in STEPS:
+        assert step.requires < step.bit
+
+
+def test_the_table_names_every_step_and_every_failure() -> None:
+    table = steps_table()
+    for step in STEPS:
+        assert f"`{step.name}`" in table
+        for finding in step.findings:
+            if finding.outcome is not Outcome.NOT_APPLICABLE:
+                assert f"`{finding.code}`" in table
+
+
+def test_no_evidence_text_repeats_a_subjects_number_or_name(region: RegionBuilder) -> None:
+    report = judge(region, region.file(region.issue()))
+    text = report.to_json()
+    assert "350302188503150016" not in text
+    assert "虚构人甲" not in text
+    assert CODE in text
