@@ -7,18 +7,20 @@ a release. Its fields are a JSON Schema, compiled once per process.
 
 from __future__ import annotations
 
+import json
 import re
+from calendar import monthrange
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from functools import cached_property
 from importlib import resources
-from typing import Any, Final
+from typing import Final
 
 import jsonschema_rs
 from sqlalchemy import Connection, select
-from yinxin_proto.approval import IssueRequest
 
+from yinxin_proto.approval import IssueRequest
 from yinxin_proto.error import (
     AlreadyExistsError,
     InvalidArgumentError,
@@ -26,33 +28,13 @@ from yinxin_proto.error import (
     NotFoundError,
     Violation,
 )
-from yinxin_proto.strict import Json, canonical_json, parse_json_object
+from yinxin_proto.strict import Json, parse_json_object
 from yinxin_trust import schema
+from yinxin_trust.typedocument import document_violations, schema_violation
 
 LONG_TERM: Final = "长期"
 MAX_DOCUMENT_BYTES: Final = 256 << 10
 _PERIOD: Final = re.compile(r"P(?:(?P<years>[1-9][0-9]?)Y)?(?:(?P<months>[1-9][0-9]?)M)?\Z")
-_CODE: Final = re.compile(r"[0-9A-Z]{21}\Z")
-_MEMBERS: Final = frozenset(
-    [
-        "schema",
-        "code",
-        "schema_version",
-        "name",
-        "defining_authority",
-        "category",
-        "service_items",
-        "holder_categories",
-        "min_holders",
-        "max_holders",
-        "number_types",
-        "validity",
-        "issuing_level",
-        "issue_mode",
-        "display_names",
-        "fields",
-    ]
-)
 
 
 @dataclass(frozen=True)
@@ -69,8 +51,11 @@ class LicenceType:
         return str(self.document["name"]["zh"])
 
     def to_bytes(self) -> bytes:
-        """Return the document as canonical JSON; the inverse of `parse_type`."""
-        return canonical_json(dict(self.document))
+        """Return the document as JSON; the inverse of `parse_type`.
+
+        Not canonical JSON: that would sort the fields, whose order is how they are shown.
+        """
+        return json.dumps(dict(self.document), ensure_ascii=False, separators=(",", ":")).encode()
 
     @property
     def is_issuable(self) -> bool:
@@ -98,7 +83,7 @@ class LicenceType:
             yield Violation("type", "this type is verified here, never issued", "VERIFY_ONLY")
         if not self.validator.is_valid(request.fields):
             for error in self.validator.iter_errors(request.fields):
-                yield _schema_violation(error)
+                yield schema_violation(error, "fields")
         yield from self._holder_violations(request)
         yield from self._validity_violations(request)
 
@@ -126,32 +111,16 @@ class LicenceType:
             yield Violation("valid_until", f"this type is valid for {validity} at most", "VALIDITY")
 
 
-def _schema_violation(error: Any) -> Violation:
-    # Never the library's message: it quotes the value.
-    path = ".".join(str(part) for part in ("fields", *error.instance_path))
-    keyword = str(error.schema_path[-1]) if error.schema_path else "schema"
-    kind = type(error.kind).__name__.rpartition("_")[2]
-    named = getattr(error.kind, "property", None) or getattr(error.kind, "unexpected", None)
-    if kind == "Required" and named is not None:
-        return Violation(f"{path}.{named}", "is missing", "FIELD_MISSING")
-    if kind == "AdditionalProperties" and named is not None:
-        names = ", ".join(sorted(map(str, named)))
-        return Violation(path, f"this type has no field {names}", "FIELD_UNKNOWN")
-    return Violation(path, f"breaks the rule `{keyword}` of the type's schema", "FIELD")
-
-
 def _plus_period(start: date, period: str) -> date:
     match = _PERIOD.match(period)
     if match is None:
         raise MalformedError(f"catalogue: validity {period} is no period", reason="CATALOGUE")
     months = start.month - 1 + int(match["months"] or 0)
     year, month = start.year + int(match["years"] or 0) + months // 12, months % 12 + 1
-    day = start.day
-    while True:
-        try:
-            return date(year, month, day)
-        except ValueError:
-            day -= 1
+    if year > date.max.year:
+        return date.max
+    # 29 February and the 31st end with the month, where it is shorter.
+    return date(year, month, min(start.day, monthrange(year, month)[1]))
 
 
 class Catalogue:
@@ -190,49 +159,10 @@ def parse_type(data: bytes) -> LicenceType:
         InvalidArgumentError: Names every unacceptable member at once.
     """
     document = parse_json_object(data, max_bytes=MAX_DOCUMENT_BYTES)
-    violations = [
-        *(Violation(name, "is missing") for name in sorted(_MEMBERS - document.keys())),
-        *(Violation(name, "is unknown") for name in sorted(document.keys() - _MEMBERS)),
-    ]
-    if not violations:
-        violations = list(_document_violations(document))
+    violations = list(document_violations(document))
     if violations:
         raise InvalidArgumentError("the catalogue document is unusable", violations=violations)
     return LicenceType(document["code"], document["schema_version"], document)
-
-
-def _document_violations(document: Mapping[str, Json]) -> Iterator[Violation]:
-    if not isinstance(document["code"], str) or not _CODE.match(document["code"]):
-        yield Violation("code", "21 digits and capitals (GB/T 36904)")
-    version = document["schema_version"]
-    if type(version) is not int or version < 1:
-        yield Violation("schema_version", "an integer from 1")
-    name = document["name"]
-    if not isinstance(name, dict) or not all(isinstance(name.get(k), str) for k in ("zh", "en")):
-        yield Violation("name", "an object with zh and en")
-    if document["issue_mode"] not in ("issue", "verify-only"):
-        yield Violation("issue_mode", "issue or verify-only")
-    validity = document["validity"]
-    if validity != LONG_TERM and not (isinstance(validity, str) and _PERIOD.match(validity)):
-        yield Violation("validity", "长期, or a period such as P5Y")
-    low, high = document["min_holders"], document["max_holders"]
-    if type(low) is not int or type(high) is not int or not 1 <= low <= high:
-        yield Violation("min_holders", "integers, 1 ≤ min_holders ≤ max_holders")
-    yield from _schema_document_violations(document["fields"])
-
-
-def _schema_document_violations(fields: Json) -> Iterator[Violation]:
-    if not isinstance(fields, dict) or fields.get("additionalProperties") is not False:
-        yield Violation("fields", "a JSON Schema object with additionalProperties false")
-        return
-    for name in fields.get("properties", {}):
-        if not name.startswith("KZ_"):
-            yield Violation(f"fields.properties.{name}", "type-specific names begin with KZ_")
-    try:
-        jsonschema_rs.meta.validate(fields)
-        jsonschema_rs.validator_for(fields)
-    except (jsonschema_rs.ValidationError, ValueError):
-        yield Violation("fields", "not a JSON Schema (draft 2020-12)")
 
 
 def builtin_types() -> list[LicenceType]:

@@ -371,7 +371,7 @@ licence_type: Final = Table(
     metadata,
     Column("code", Text, nullable=False),
     Column("schema_version", Integer, nullable=False),
-    Column("document", Text, nullable=False, comment="catalogue entry, canonical JSON"),
+    Column("document", Text, nullable=False, comment="catalogue entry, JSON"),
     Column("created_ms", BigInteger, nullable=False),
     PrimaryKeyConstraint("code", "schema_version"),
 )

@@ -229,7 +229,7 @@ def upgrade() -> None:
         "licence_type",
         sa.Column("code", sa.Text(), nullable=False),
         sa.Column("schema_version", sa.Integer(), nullable=False),
-        sa.Column("document", sa.Text(), nullable=False, comment="catalogue entry, canonical JSON"),
+        sa.Column("document", sa.Text(), nullable=False, comment="catalogue entry, JSON"),
         sa.Column("created_ms", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("code", "schema_version", name=op.f("pk_licence_type")),
     )
@@ -312,9 +312,7 @@ def upgrade() -> None:
         sa.Column("assigned_by", sa.Text(), nullable=False),
         sa.Column("assigned_ms", sa.BigInteger(), nullable=False),
         sa.Column("withdrawn_by", sa.Text(), nullable=True),
-        sa.Column(
-            "withdrawn_ms", sa.BigInteger(), nullable=True, comment="absent while in force"
-        ),
+        sa.Column("withdrawn_ms", sa.BigInteger(), nullable=True, comment="absent while in force"),
         sa.PrimaryKeyConstraint(
             "principal_id", "role", "assigned_ms", name=op.f("pk_role_assignment")
         ),
