@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import closing
+
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
@@ -37,19 +39,14 @@ def test_the_migrations_lead_to_the_schema_of_the_code() -> None:
 
 def test_the_migrations_lead_to_the_schema_of_the_code_on_postgresql() -> None:
     with temporary_schema() as url:
-        storage = Storage(Database.open(url))
-        check_on_postgresql(storage)
-        storage.close()
-
-
-def check_on_postgresql(storage: Storage) -> None:
-    storage.create()
-    assert differences(storage) == []
-    with storage.read() as conn:
-        partitions = conn.execute(
-            text("SELECT count(*) FROM pg_inherits WHERE inhparent = 'licence'::regclass")
-        ).scalar_one()
-    assert partitions == 16
+        with closing(Storage(Database.open(url))) as storage:
+            storage.create()
+            assert differences(storage) == []
+            with storage.read() as conn:
+                partitions = conn.execute(
+                    text("SELECT count(*) FROM pg_inherits WHERE inhparent = 'licence'::regclass")
+                ).scalar_one()
+        assert partitions == 16
 
 
 def test_upgrading_twice_changes_nothing() -> None:
