@@ -41,9 +41,9 @@ from sqlalchemy import (
 from yinxin_edge.lease import Lease
 from yinxin_proto import checkpoint as checkpoint_format
 from yinxin_proto.checkpoint import Checkpoint
-from yinxin_proto.error import FailedPreconditionError, IntegrityError
+from yinxin_proto.error import AlreadyExistsError, FailedPreconditionError, IntegrityError
 from yinxin_proto.merkle import EMPTY_ROOT, TreeHead
-from yinxin_proto.note import NoteSigner
+from yinxin_proto.note import LineSigner
 from yinxin_proto.tile import Extension, TileId, append, edge_tiles
 from yinxin_trust import schema
 from yinxin_trust.ledger import no_such_log, read_tiles
@@ -117,7 +117,7 @@ _STORE_CHECKPOINT: Final = (
 )
 
 
-def create_log(conn: Connection, *, log_number: int, origin: str, signer: NoteSigner) -> None:
+def create_log(conn: Connection, *, log_number: int, origin: str, signer: LineSigner) -> None:
     """Start a log with its checkpoint of size 0, inside a write transaction.
 
     Raises:
@@ -160,6 +160,7 @@ class Sequencer:
         log_number: Which log.
         signer: The log's own Ed25519 key.
         lease: Fences this sequencer against any other; see `lease_name`.
+        max_batch: Entries placed in one transaction.
     """
 
     def __init__(
@@ -167,13 +168,15 @@ class Sequencer:
         *,
         storage: Storage,
         log_number: int,
-        signer: NoteSigner,
+        signer: LineSigner,
         lease: Lease,
+        max_batch: int = MAX_BATCH,
     ) -> None:
         self._storage = storage
         self._log = log_number
         self._signer = signer
         self._lease = lease
+        self._max_batch = max_batch
         self._signed: TreeHead | None = None
 
     def run_once(self) -> int:
@@ -186,7 +189,7 @@ class Sequencer:
             FailedPreconditionError: ``LEASE_LOST``, another sequencer has taken over.
             IntegrityError: Head, tiles, entries and checkpoint contradict each
                 other (``LOG_ROLLED_BACK``, ``CHECKPOINT_HEAD``, ``LEASE_EPOCH``,
-                ``TILES_HEAD``, ``TILE_SIZE``, ``TILES``, ``ENTRIES``): a person
+                ``TILES_HEAD``, ``TILE_SIZE``, ``TILES``, ``ENTRIES``, ``BEYOND_HEAD``): a person
                 must look before this log may go on.
             NotFoundError: No such log (``LOG``), or a tile is gone (``TILE``).
             UnavailableError: The database; safe to repeat.
@@ -199,7 +202,7 @@ class Sequencer:
             count = self._place() if waiting else 0
             self._sign()
             placed += count
-            if count < MAX_BATCH:
+            if count < self._max_batch:
                 return placed
 
     def _look(self) -> tuple[int, int, bool]:
@@ -211,21 +214,30 @@ class Sequencer:
 
     def _place(self) -> int:
         """Commit the next batch's indexes, tiles and head, or none of them."""
-        with self._storage.write() as conn:
-            head = self._lock_head(conn)
-            entries = self._waiting(conn)
-            if not entries:
-                return 0
-            edge = read_tiles(conn, self._log, edge_tiles(head.tree.size))
-            extension = append(head.tree, entries, edge.__getitem__)
-            self._write_tiles(conn, edge, extension)
-            self._write_indexes(conn, head.tree.size, entries)
-            self._advance(conn, head.tree, extension.head)
-            return len(entries)
+        try:
+            with self._storage.write() as conn:
+                return self._place_batch(conn)
+        except AlreadyExistsError as error:
+            raise IntegrityError(
+                "the log already has a tile or an index beyond its head; nothing was written",
+                reason="BEYOND_HEAD",
+            ) from error
+
+    def _place_batch(self, conn: Connection) -> int:
+        head = self._lock_head(conn)
+        entries = self._waiting(conn)
+        if not entries:
+            return 0
+        edge = read_tiles(conn, self._log, edge_tiles(head.tree.size))
+        extension = append(head.tree, entries, edge.__getitem__)
+        self._write_tiles(conn, edge, extension)
+        self._write_indexes(conn, head.tree.size, entries)
+        self._advance(conn, head.tree, extension.head)
+        return len(entries)
 
     def _waiting(self, conn: Connection) -> list[bytes]:
         """Return up to a batch of entries without an index, oldest first among them."""
-        rows = conn.execute(_WAITING, {"log": self._log, "limit": MAX_BATCH})
+        rows = conn.execute(_WAITING, {"log": self._log, "limit": self._max_batch})
         return [entry for _, entry in sorted((at, bytes(entry)) for at, entry in rows)]
 
     def _sign(self) -> None:
