@@ -317,12 +317,13 @@ def test_a_page_token_serves_its_own_query_alone(small: SmallRegion, number: Sub
         issue_for(small, other)
     token = file_of(small, number, page_size=1).next_token
 
-    for foreign in (
+    foreign_uses: list[Callable[[], object]] = [
         lambda: file_of(small, other, page_token=token),
         lambda: file_of(small, number, type_code=TYPE, page_token=token),
         lambda: file_of(small, number, issuer=AUTHORITY, page_token=token),
         lambda: file_of(small, number, states=[State.VALID], page_token=token),
-    ):
+    ]
+    for foreign in foreign_uses:
         with pytest.raises(InvalidArgumentError):
             foreign()
     assert len(file_of(small, number, page_token=token, page_size=7).items) == 1
