@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import pytest
-from pairs import MIN_PAIRS, Pairs, Ratio
+from pairs import HEADING, MIN_PAIRS, Pairs, Ratio
 
 if TYPE_CHECKING:
     from pytest_benchmark.fixture import BenchmarkFixture
@@ -35,5 +35,6 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     if not _RESULTS:
         return
     terminalreporter.section("ratios: medians of interleaved pairs [quartiles]")
+    terminalreporter.write_line(HEADING)
     for result in _RESULTS:
         terminalreporter.write_line(result.line())

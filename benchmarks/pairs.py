@@ -8,8 +8,11 @@ handed to it, one pair a round.
 
 from __future__ import annotations
 
+import gc
+import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from statistics import median
 from typing import Final
@@ -33,23 +36,32 @@ class Ratio:
     reference_s: float
     subject_s: float
     pairs: int
-    bar: float
+    bar: float | None
+    """What the ratio is held against; None for a figure that only informs."""
     higher_is_better: bool
 
     @property
-    def is_met(self) -> bool:
-        """Whether the ratio is on the right side of its bar."""
-        return self.ratio >= self.bar if self.higher_is_better else self.ratio <= self.bar
+    def verdict(self) -> str:
+        """Which side of its bar the ratio is on, in words."""
+        if self.bar is None:
+            return ""
+        if self.higher_is_better:
+            return f"≥ {self.bar:.2f} {'met' if self.ratio >= self.bar else 'MISSED'}"
+        return f"≤ {self.bar:.2f} {'met' if self.ratio <= self.bar else 'MISSED'}"
 
     def line(self) -> str:
-        """Return one row of the report."""
-        sign = "≥" if self.higher_is_better else "≤"
-        verdict = "met" if self.is_met else "MISSED"
+        """Return one row of the report; `HEADING` names its columns."""
         return (
-            f"{self.name:<58} {self.ratio:6.2f}  [{self.low:.2f}–{self.high:.2f}]  "
-            f"bar {sign} {self.bar:<4}  {verdict:<6}  "
-            f"{self.reference_s * 1e6:10.1f} µs  {self.subject_s * 1e6:10.1f} µs  n={self.pairs}"
+            f"{self.name:<62} {self.ratio:6.3f}  {self.low:6.3f}–{self.high:<6.3f}"
+            f" {self.verdict:<14} {self.reference_s * 1e6:12.1f} {self.subject_s * 1e6:12.1f}"
+            f" {self.pairs:6}"
         )
+
+
+HEADING: Final = (
+    f"{'':<62} {'ratio':>6}  {'quartiles':<13} {'bar':<14} {'raw, µs':>12} {'ours, µs':>12}"
+    f" {'pairs':>6}"
+)
 
 
 @dataclass(slots=True)
@@ -65,7 +77,7 @@ class Pairs:
     name: str
     reference: Timed
     subject: Timed
-    bar: float
+    bar: float | None
     higher_is_better: bool = True
     _reference: list[float] = field(default_factory=list)
     _subject: list[float] = field(default_factory=list)
@@ -97,13 +109,33 @@ class Pairs:
         )
 
 
-def timed(work: Callable[[], object], *, repeat: int = 1) -> Timed:
-    """Return a `Timed` of the mean wall time of ``work`` over ``repeat`` calls."""
+@contextmanager
+def stopwatch() -> Iterator[Callable[[], float]]:
+    """Yield what tells, after the block, how long it took; garbage is collected before it."""
+    gc.collect()
+    taken = [0.0]
+    start = time.perf_counter()
+    yield lambda: taken[0]
+    taken[0] = time.perf_counter() - start
+
+
+def timed(work: Callable[[], object], *, items: int = 1) -> Timed:
+    """Return a `Timed` of the wall time of ``work``, per item of the ``items`` it does."""
 
     def run() -> float:
-        start = time.perf_counter()
-        for _ in range(repeat):
+        with stopwatch() as elapsed:
             work()
-        return (time.perf_counter() - start) / repeat
+        return elapsed() / items
 
     return run
+
+
+@contextmanager
+def one_core() -> Iterator[None]:
+    """Keep this process on one core, so that both operations run on the same one."""
+    allowed = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {max(allowed)})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, allowed)

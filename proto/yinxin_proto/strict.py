@@ -29,7 +29,7 @@ _PADDING: Final = (b"", b"", b"==", b"=")
 _LAST_CHARACTERS: Final = (b"", b"", b"AQgw", b"AEIMQUYcgkosw048")
 """By length mod 4: the characters whose unused low bits are zero. Any other in
 the last place would give one value several spellings."""
-# The standard alphabet's own + / = become a blank, which strict mode refuses.
+# The standard alphabet's own + / = become a blank, which stands for no value.
 _TO_STANDARD: Final = bytes.maketrans(b"-_+/=", b"+/   ")
 _TO_URL: Final = bytes.maketrans(b"+/", b"-_")
 
@@ -59,11 +59,20 @@ def b64url_decode(text: str | bytes, *, max_bytes: int = MAX_JSON_BYTES) -> byte
             )
         if len(raw) * 3 >> 2 > max_bytes:
             raise MalformedError(f"base64url: more than {max_bytes} bytes", reason="TOO_LARGE")
-        return binascii.a2b_base64(raw.translate(_TO_STANDARD) + _PADDING[tail], strict_mode=True)
+        # Outside strict mode, which is slower, foreign characters are skipped:
+        # the result is then too short.
+        data = binascii.a2b_base64(raw.translate(_TO_STANDARD) + _PADDING[tail])
     except (UnicodeEncodeError, binascii.Error) as error:
-        raise MalformedError(
-            "base64url: a character outside the URL-safe alphabet", reason="BASE64URL"
-        ) from error
+        raise _not_base64url() from error
+    if len(data) != len(raw) * 3 >> 2:
+        raise _not_base64url()
+    return data
+
+
+def _not_base64url() -> MalformedError:
+    return MalformedError(
+        "base64url: a character outside the URL-safe alphabet", reason="BASE64URL"
+    )
 
 
 def _unique_members(pairs: list[tuple[str, Json]]) -> dict[str, Json]:
@@ -77,14 +86,15 @@ def _refuse_constant(_: str) -> Json:
     raise MalformedError("JSON: NaN and Infinity are not JSON", reason="JSON")
 
 
-def _bounded_integer(digits: str) -> int:
+def _bounded_integer(digits: str) -> float:
     # Length first: int() of a million digits takes seconds.
     if len(digits) > 17:
         raise MalformedError("JSON: an integer beyond ±(2^53-1)", reason="JSON_NUMBER")
     value = int(digits)
     if not -MAX_SAFE_INTEGER <= value <= MAX_SAFE_INTEGER:
         raise MalformedError("JSON: an integer beyond ±(2^53-1)", reason="JSON_NUMBER")
-    return value
+    # RFC 8785 writes -0 as 0; a float tells that the two are spelt differently.
+    return value or (-0.0 if digits == "-0" else 0)
 
 
 def _bounded_float(digits: str) -> float:
@@ -112,6 +122,9 @@ _ENCODE: Final = json.JSONEncoder(
     separators=(",", ":"),
 ).encode
 _BLANKS: Final = " \t\r\n"
+_TEXT: Final = frozenset({str})
+_SIMPLE: Final = frozenset({str, bool, type(None)})
+_WHOLE: Final = _SIMPLE | {int}
 
 
 def parse_json(
@@ -197,26 +210,50 @@ def _is_plain(value: Json) -> bool:
     """Whether the standard encoder, five times faster, writes the same bytes.
 
     It differs in fractions, in integers beyond 2^53, and in the order of names
-    beyond U+D7FF (RFC 8785 sorts by UTF-16 units).
+    beyond ASCII (RFC 8785 sorts by UTF-16 units).
     """
     kind: type = type(value)
-    if kind is str or value is None or kind is bool:
-        return True
-    if kind is int:
-        return bool(-MAX_SAFE_INTEGER <= value <= MAX_SAFE_INTEGER)
     if kind is dict:
-        return all(type(name) is str and name < "\ud800" for name in value) and all(
-            map(_is_plain, value.values())
+        if not (_TEXT.issuperset(map(type, value)) and "".join(value).isascii()):
+            return False
+        members = value.values()
+    elif kind is list:
+        members = value
+    else:
+        return kind in _SIMPLE or (
+            kind is int and bool(-MAX_SAFE_INTEGER <= value <= MAX_SAFE_INTEGER)
         )
-    return kind is list and all(map(_is_plain, value))
+    return all(_is_plain(member) for member in members if type(member) not in _SIMPLE)
 
 
 def parse_canonical_json(data: bytes, *, max_bytes: int, max_depth: int = MAX_JSON_DEPTH) -> Json:
     """Parse a text that must already be in RFC 8785 form, byte for byte."""
     value = parse_json(data, max_bytes=max_bytes, max_depth=max_depth)
-    if canonical_json(value) != data:
+    if not (_is_bare(data) and _is_ordered(value)) and canonical_json(value) != data:
         raise MalformedError("JSON: not in RFC 8785 form", reason="JSON_NOT_CANONICAL")
     return value
+
+
+def _is_bare(data: bytes) -> bool:
+    """Whether a text has no escapes and no blanks, which RFC 8785 might write otherwise.
+
+    A text that has some may be in that form; it must be written anew to tell.
+    """
+    return not (b"\\" in data or b" " in data or b"\n" in data or b"\r" in data or b"\t" in data)
+
+
+def _is_ordered(value: Json) -> bool:
+    """Whether RFC 8785 leaves every number and the members' order as they are."""
+    kind: type = type(value)
+    if kind is dict:
+        if list(value) != sorted(value) or not "".join(value).isascii():
+            return False
+        members = value.values()
+    elif kind is list:
+        members = value
+    else:
+        return kind in _WHOLE
+    return all(_is_ordered(member) for member in members if type(member) not in _WHOLE)
 
 
 def inflate(data: bytes, *, max_bytes: int) -> bytes:

@@ -55,6 +55,25 @@ def test_canonical_json_is_read_back(value: Json) -> None:
     assert parse_canonical_json(text, max_bytes=len(text)) == value
 
 
+@given(
+    VALUES | st.lists(FLOATS | st.just(-0.0)),
+    st.sampled_from([(",", ":"), (", ", ":"), (",", ": ")]),
+    st.booleans(),
+    st.booleans(),
+)
+def test_canonical_is_what_would_be_written_again_the_same(
+    value: Json, separators: tuple[str, str], ascii_only: bool, sort_keys: bool
+) -> None:
+    text = json.dumps(
+        value, separators=separators, ensure_ascii=ascii_only, sort_keys=sort_keys
+    ).encode()
+    if canonical_json(parse_json(text)) == text:
+        parse_canonical_json(text, max_bytes=len(text))
+    else:
+        with pytest.raises(MalformedError):
+            parse_canonical_json(text, max_bytes=len(text))
+
+
 @given(VALUES | FLOATS | st.lists(FLOATS) | st.dictionaries(TEXTS, FLOATS))
 def test_the_fast_way_to_canonical_json_is_the_reference_way(value: Json) -> None:
     assert canonical_json(value) == rfc8785.dumps(value)

@@ -158,7 +158,22 @@ def test_a_value_that_holds_itself_is_refused() -> None:
     assert reason(canonical_json, value) == "JSON"
 
 
-@pytest.mark.parametrize("text", [b'{"b":1,"a":2}', b'{ "a":1}', b'{"a":1.0}', b'"\\u0041"'])
+@pytest.mark.parametrize(
+    "text",
+    [
+        b'{"b":1,"a":2}',
+        b'[{"a":[{"b":1,"a":2}]}]',
+        b'{ "a":1}',
+        b'{"a":1}\n',
+        b'{"a":1.0}',
+        b'"\\u0041"',
+        b"-0",
+        b"[-0]",
+        b'{"a":1,"b":-0}',
+        '{"\ufb33":1,"\U0001f600":1}'.encode(),
+        '{"a\ufb33":1,"a\U0001f600":1}'.encode(),
+    ],
+)
 def test_a_text_that_must_be_canonical_is_refused_otherwise(text: bytes) -> None:
     assert reason(parse_canonical_json, text, max_bytes=100) == "JSON_NOT_CANONICAL"
 
