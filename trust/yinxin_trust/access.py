@@ -52,7 +52,7 @@ class Principal:
     enabled: bool
 
     def require(self, *accepted: Role) -> None:
-        """Refuse unless the principal is enabled and has one of the roles.
+        """Refuse unless the principal is enabled and has one of the roles, if any is named.
 
         Raises:
             PermissionDeniedError: It is disabled (``PRINCIPAL_DISABLED``) or
@@ -63,7 +63,7 @@ class Principal:
                 "this principal is disabled; a security administrator can enable it",
                 reason="PRINCIPAL_DISABLED",
             )
-        if self.roles.isdisjoint(accepted):
+        if accepted and self.roles.isdisjoint(accepted):
             wanted = " or ".join(role.value for role in accepted)
             raise PermissionDeniedError(
                 f"this call needs the role {wanted}; a security administrator can assign it",

@@ -8,32 +8,28 @@ that everything else is filed under.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
 
-from sqlalchemy import Connection, select, tuple_
+from sqlalchemy import Connection, select, tuple_, update
 
 from yinxin_proto.clock import Clock, Entropy
-from yinxin_proto.error import AlreadyExistsError, NotFoundError
+from yinxin_proto.error import AlreadyExistsError, ConflictError, NotFoundError
 from yinxin_proto.number import SubjectNumber
-from yinxin_proto.strict import canonical_json, parse_json_object
 from yinxin_trust import schema
 from yinxin_trust.rows import RowBatch, milliseconds
+from yinxin_trust.subject_profile import (
+    Kind,
+    LinkedNumber,
+    Subject,
+    SubjectProfile,
+    kind_of,
+    open_profile,
+    seal_profile,
+)
 from yinxin_trust.vault import BlindIndex, DataKey, Vault
 
+__all__ = ["REF_BYTES", "Kind", "Subject", "SubjectDirectory", "SubjectProfile"]
+
 REF_BYTES = 16
-
-
-@dataclass(frozen=True, slots=True)
-class Subject:
-    """A subject whose data key is open."""
-
-    ref: bytes
-    key: DataKey = field(repr=False)
-
-
-def profile_row(ref: bytes) -> bytes:
-    """Return the row binding of ``subject.sealed_profile``."""
-    return b"subject\0" + ref
 
 
 class SubjectDirectory:
@@ -73,14 +69,12 @@ class SubjectDirectory:
         query = query.join_from(
             schema.identifier_index, schema.subject, i.subject_ref == s.subject_ref
         )
-        if len(wanted) == 1:
-            only = wanted[0]
-            query = query.where(
-                i.kind == only.kind, i.key_version == only.key_version, i.value == only.value
-            )
-        else:
-            keys = [(entry.kind, entry.key_version, entry.value) for entry in wanted]
-            query = query.where(tuple_(i.kind, i.key_version, i.value).in_(keys))
+        # Column by column, not by row values: SQLite would read the whole table for those.
+        query = query.where(
+            i.kind.in_(sorted({entry.kind for entry in wanted})),
+            i.key_version == wanted[0].key_version,
+            i.value.in_([entry.value for entry in wanted]),
+        )
         keys_by_ref: dict[bytes, DataKey] = {}
         for kind, version, value, raw_ref, kek_version, wrapped in conn.execute(query):
             ref = bytes(raw_ref)
@@ -88,7 +82,9 @@ class SubjectDirectory:
             if key is None:
                 key = self._vault.open_key(bytes(wrapped), kek_version=kek_version)
                 keys_by_ref[ref] = key
-            found[index[BlindIndex(kind, version, bytes(value))]] = Subject(ref, key)
+            number = index.get(BlindIndex(kind, version, bytes(value)))
+            if number is not None:
+                found[number] = Subject(ref, key)
 
     def get(self, conn: Connection, number: SubjectNumber) -> Subject:
         """Return the subject of a number.
@@ -116,50 +112,120 @@ class SubjectDirectory:
             for ref, version, wrapped in conn.execute(query)
         }
 
-    def add(self, batch: RowBatch, number: SubjectNumber, *, name: str) -> Subject:
+    def add(
+        self, batch: RowBatch, number: SubjectNumber, *, name: str, kind: Kind | None = None
+    ) -> Subject:
         """Queue a new subject under one number; it exists once ``batch`` commits.
 
         Two transactions that add the same number cannot both commit: the
         index row is the claim.
         """
-        ref = self._entropy.token(REF_BYTES)
+        return self._add(batch, (number,), name=name, kind=kind)
+
+    def _add(
+        self,
+        batch: RowBatch,
+        numbers: Sequence[SubjectNumber],
+        *,
+        name: str,
+        kind: Kind | None = None,
+    ) -> Subject:
         key, wrapped = self._vault.new_key()
-        now = milliseconds(self._clock.now())
-        profile = canonical_json({"name": name})
+        subject = Subject(self._entropy.token(REF_BYTES), key)
+        now_ms = milliseconds(self._clock.now())
+        sealed = seal_profile(
+            subject,
+            name=name,
+            kind=kind or kind_of(numbers[0]),
+            numbers=[LinkedNumber(number, now_ms) for number in numbers],
+        )
         batch.add(
             schema.subject,
             {
-                "subject_ref": ref,
+                "subject_ref": subject.ref,
                 "kek_version": self._vault.kek_version,
                 "wrapped_key": wrapped,
-                "sealed_profile": key.seal(profile, row=profile_row(ref)),
-                "created_ms": now,
+                "sealed_profile": sealed,
+                "created_ms": now_ms,
             },
         )
-        self.link(batch, Subject(ref, key), number)
-        return Subject(ref, key)
+        self._index(batch, subject, numbers)
+        return subject
 
-    def link(self, batch: RowBatch, subject: Subject, number: SubjectNumber) -> None:
-        """Queue a further identifier for a subject."""
-        entry = self._vault.subject_index(number)
-        batch.add(
-            schema.identifier_index,
-            {
-                "kind": entry.kind,
-                "key_version": entry.key_version,
-                "value": entry.value,
-                "subject_ref": subject.ref,
-            },
-        )
+    def _index(self, batch: RowBatch, subject: Subject, numbers: Iterable[SubjectNumber]) -> None:
+        for number in numbers:
+            entry = self._vault.subject_index(number)
+            batch.add(
+                schema.identifier_index,
+                {
+                    "kind": entry.kind,
+                    "key_version": entry.key_version,
+                    "value": entry.value,
+                    "subject_ref": subject.ref,
+                },
+            )
 
-    def register(
-        self, conn: Connection, batch: RowBatch, numbers: Sequence[SubjectNumber], *, name: str
-    ) -> Subject:
-        """Queue one subject with several numbers, some of which may be on file.
+    def link(
+        self,
+        conn: Connection,
+        batch: RowBatch,
+        subject: Subject,
+        numbers: Sequence[SubjectNumber],
+        *,
+        etag: str = "",
+    ) -> None:
+        """Link further numbers to a subject, inside a write transaction.
+
+        Args:
+            conn: The transaction; the subject stays locked until its end.
+            batch: Where the index rows are queued, for the same transaction.
+            subject: Whom they belong to.
+            numbers: Not on file yet; one that is refuses the transaction.
+            etag: The profile's as last seen; unchecked when empty.
 
         Raises:
-            AlreadyExistsError: The numbers are on file for different subjects.
+            ConflictError: The profile was changed since (``ETAG``).
         """
+        profile = self.profile(conn, subject.ref, lock=True)
+        if etag and etag != profile.etag:
+            raise ConflictError(
+                "the subject changed since it was read; read it again", reason="ETAG"
+            )
+        now_ms = milliseconds(self._clock.now())
+        sealed = seal_profile(
+            subject,
+            name=profile.name,
+            kind=profile.kind,
+            numbers=[*profile.numbers, *(LinkedNumber(number, now_ms) for number in numbers)],
+        )
+        s = schema.subject
+        conn.execute(update(s).where(s.c.subject_ref == subject.ref).values(sealed_profile=sealed))
+        self._index(batch, subject, numbers)
+
+    def register(
+        self,
+        conn: Connection,
+        batch: RowBatch,
+        numbers: Sequence[SubjectNumber],
+        *,
+        name: str,
+        kind: Kind | None = None,
+    ) -> Subject:
+        """Register one subject with its numbers, some of which may be on file.
+
+        Args:
+            conn: A write transaction.
+            batch: Where new rows are queued, for the same transaction.
+            numbers: All of one subject.
+            name: Of a new subject; one that is on file keeps its own.
+            kind: Of a new subject; what the first number tells, when omitted.
+
+        Raises:
+            AlreadyExistsError: The numbers are on file for different subjects
+                (``SUBJECT_SPLIT``).
+        """
+        if not numbers:
+            raise InvalidArgumentError("a subject has at least one number", reason="NUMBERS")
         found = self.find(conn, numbers)
         subjects = {subject.ref: subject for subject in found.values()}
         if len(subjects) > 1:
@@ -168,19 +234,30 @@ class SubjectDirectory:
                 reason="SUBJECT_SPLIT",
             )
         missing = [number for number in dict.fromkeys(numbers) if number not in found]
-        if subjects:
-            subject = next(iter(subjects.values()))
-        else:
-            subject = self.add(batch, missing.pop(0), name=name)
-        for number in missing:
-            self.link(batch, subject, number)
+        if not subjects:
+            return self._add(batch, missing, name=name, kind=kind)
+        subject = next(iter(subjects.values()))
+        if missing:
+            self.link(conn, batch, subject, missing)
         return subject
 
-    def name(self, conn: Connection, subject: Subject) -> str:
-        """Return the subject's name from its sealed profile."""
-        query = select(schema.subject.c.sealed_profile).where(
-            schema.subject.c.subject_ref == subject.ref
-        )
-        sealed = bytes(conn.execute(query).scalar_one())
-        profile = parse_json_object(subject.key.open(sealed, row=profile_row(subject.ref)))
-        return str(profile["name"])
+    def profile(self, conn: Connection, ref: bytes, *, lock: bool = False) -> SubjectProfile:
+        """Return what is on file about a subject.
+
+        Args:
+            conn: A transaction.
+            ref: The subject's reference.
+            lock: Keep others from changing it until the (write) transaction ends.
+
+        Raises:
+            NotFoundError: No such subject here (``SUBJECT``).
+        """
+        s = schema.subject.c
+        query = select(
+            s.subject_ref, s.kek_version, s.wrapped_key, s.sealed_profile, s.created_ms
+        ).where(s.subject_ref == ref)
+        row = conn.execute(query.with_for_update() if lock else query).one_or_none()
+        if row is None:
+            raise NotFoundError("no such subject in this region", reason="SUBJECT")
+        key = self._vault.open_key(bytes(row.wrapped_key), kek_version=row.kek_version)
+        return open_profile(Subject(ref, key), bytes(row.sealed_profile), created_ms=row.created_ms)
