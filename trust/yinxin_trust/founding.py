@@ -32,6 +32,7 @@ from yinxin_trust.certification import (
 from yinxin_trust.keyring import Keyring, generate
 from yinxin_trust.ledger import LICENCES, USES
 from yinxin_trust.publication import Publication
+from yinxin_trust.relocation import REGION_SETTING
 from yinxin_trust.rows import milliseconds
 from yinxin_trust.sequencer import create_log
 from yinxin_trust.status import STATUS_CHAIN, StatusSigner
@@ -45,7 +46,6 @@ from yinxin_trust.trustlisting import (
 )
 
 _LOGS: Final = {LICENCES: "licences", USES: "uses"}
-REGION_SETTING: Final = "region"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

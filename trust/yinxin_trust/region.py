@@ -45,6 +45,7 @@ from yinxin_trust.page import PageTokens
 from yinxin_trust.publication import Publication
 from yinxin_trust.receipt_waiter import ReceiptWaiter
 from yinxin_trust.registration import Registrar
+from yinxin_trust.relocation import require_home
 from yinxin_trust.sequencer import Sequencer
 from yinxin_trust.settings import RegionTable, ServerTable, Settings, load_settings, write_settings
 from yinxin_trust.storage import Storage
@@ -320,7 +321,8 @@ class Region:
             entropy: The system's, unless given.
 
         Raises:
-            ConfigurationError: Not a region's directory, or unusable settings.
+            ConfigurationError: Not a region's directory, unusable settings, or a
+                database that is not the region's own (`require_home`).
             WrongPassphraseError: A passphrase does not open its store.
         """
         clock, entropy = clock or SystemClock(), entropy or SystemEntropy()
@@ -333,11 +335,16 @@ class Region:
             offline = open_key_store(
                 directory / OFFLINE, passphrase=offline_passphrase, clock=clock, entropy=entropy
             )
-        url = database_url or settings.database_url(directory)
+        storage = Storage(Database.open(database_url or settings.database_url(directory)))
+        try:
+            require_home(storage, settings.region.code)
+        except BaseException:
+            storage.close()
+            raise
         return cls(
             Foundation(
                 settings=settings,
-                storage=Storage(Database.open(url)),
+                storage=storage,
                 keyring=Keyring(settings.namespace, online, offline),
                 registers=file_registers(directory),
                 clock=clock,

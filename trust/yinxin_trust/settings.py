@@ -6,17 +6,18 @@ inside every licence; the rest may change between starts.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Final
 
-from yinxin_edge.config import load_file
+from yinxin_edge.config import load, load_file
 from yinxin_proto.error import ConfigurationError
 from yinxin_trust.namespace import Namespace
 
 FILE: Final = "region.toml"
 DEFAULT_DATABASE: Final = "region.db"
+_TABLE: Final = "[database]"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,6 +119,39 @@ def write_settings(directory: Path, settings: Settings) -> None:
     lines += [f"addresses = [{', '.join(map(_toml, settings.server.addresses))}]"]
     lines += [f"workers = {settings.server.workers}", ""]
     (directory / FILE).write_text("\n".join(lines), encoding="utf-8")
+
+
+def write_database_url(directory: Path, url: str) -> None:
+    """Change where the database is, and nothing else, in a region's settings.
+
+    Raises:
+        ConfigurationError: The file cannot be written, or its ``[database]``
+            table has a form that cannot be changed here (``SETTINGS_FILE``).
+    """
+    path = directory / FILE
+    lines = path.read_text(encoding="utf-8").splitlines()
+    heads = [number for number, line in enumerate(lines) if line.split("#")[0].strip() == _TABLE]
+    if not heads:
+        lines += ["", _TABLE]
+        heads = [len(lines) - 1]
+    start = heads[0] + 1
+    end = next((n for n in range(start, len(lines)) if lines[n].startswith("[")), len(lines))
+    kept = [line for line in lines[start:end] if line.partition("=")[0].strip() != "url"]
+    text = "\n".join([*lines[:start], f"url = {_toml(url)}", *kept, *lines[end:], ""])
+    wanted = replace(load_settings(directory), database=DatabaseTable(url=url))
+    if load(Settings, text) != wanted:
+        raise ConfigurationError(
+            f"write the database's URL into {path} by hand", reason="SETTINGS_FILE"
+        )
+    try:
+        draft = path.with_suffix(".new")
+        draft.touch(mode=0o600)
+        draft.write_text(text, encoding="utf-8")
+        draft.replace(path)
+    except OSError as error:
+        raise ConfigurationError(
+            f"cannot write {path}: {error.strerror}", reason="SETTINGS_FILE"
+        ) from error
 
 
 def _toml(text: str) -> str:

@@ -1,0 +1,229 @@
+"""What a region does when nobody asks: sequence its logs, keep its statements fresh.
+
+One process does both. It acquires the sequencers' leases and, as long as it
+holds them, places what waits in the logs every sequencing period; a second
+thread signs status lists, revocation lists and the repository's online roles
+before they age, expires licences that are due, and folds the database's
+write-ahead log. Who does not hold the leases does neither.
+"""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Final
+
+from yinxin_edge.journal import Journal
+from yinxin_edge.lease import Lease, LeaseOffice
+from yinxin_proto.error import (
+    FailedPreconditionError,
+    ResourceExhaustedError,
+    UnavailableError,
+    YinxinError,
+)
+from yinxin_trust import schema
+from yinxin_trust.expiry import Expiry
+from yinxin_trust.ledger import LICENCES, USES
+from yinxin_trust.refresh import Refresher
+from yinxin_trust.region import Region
+from yinxin_trust.sequencer import Sequencer, lease_name
+from yinxin_trust.servercertificate import RENEW_BEFORE, ServerCertificate
+from yinxin_trust.soundness import Soundness
+
+Wait = Callable[[timedelta], bool]
+"""Waits so long, or until told to stop; tells whether it was told."""
+
+LEASE_TERM: Final = timedelta(seconds=10)
+"""How long a log stands still when its sequencer's machine is gone."""
+_RENEW: Final = LEASE_TERM / 3
+_RETRY: Final = timedelta(seconds=1)
+_PASSING: Final = (UnavailableError, ResourceExhaustedError)
+"""The database is locked, gone or full: what was not done is done when it is back."""
+
+
+def lease_holder(directory: Path) -> str:
+    """Return the name under which a region's directory holds leases.
+
+    The same after a restart: one directory has one supervisor, so its new
+    process need not wait until the lease of its killed predecessor runs out,
+    and the epoch still fences out a predecessor that is not dead after all.
+    """
+    return f"{socket.gethostname()}:{directory.resolve()}"
+
+
+class LogKeeper:
+    """Keeps one log sequenced, while it can have the lease.
+
+    Args:
+        region: Opened.
+        log_number: Which log.
+        office: Gives the lease.
+        journal: Gains and losses of the lease go there.
+    """
+
+    def __init__(
+        self, *, region: Region, log_number: int, office: LeaseOffice, journal: Journal
+    ) -> None:
+        self._region = region
+        self._log = log_number
+        self._office = office
+        self._journal = journal.bind(log=log_number)
+        self._lease: Lease | None = None
+        self._sequencer: Sequencer | None = None
+        self._renewed = 0.0
+
+    @property
+    def holds(self) -> bool:
+        """Whether this process held the lease when it last looked."""
+        return self._lease is not None
+
+    def step(self) -> None:
+        """Sequence what waits; acquire or renew the lease where that is due.
+
+        Raises:
+            YinxinError: As `Sequencer.run_once`, but for a lost lease.
+        """
+        if self._sequencer is None:
+            self._acquire()
+        if self._sequencer is None or self._lease is None:
+            return
+        try:
+            self._sequencer.run_once()
+            if time.monotonic() - self._renewed > _RENEW.total_seconds():
+                self._lease.renew()
+                self._renewed = time.monotonic()
+        except FailedPreconditionError as error:
+            if error.reason != "LEASE_LOST":
+                raise
+            self._journal.warning("lease_lost", epoch=self._lease.epoch)
+            self._lease = self._sequencer = None
+
+    def _acquire(self) -> None:
+        lease = self._office.acquire(lease_name(self._log))
+        if lease is None:
+            return
+        self._journal.info("lease_acquired", epoch=lease.epoch)
+        self._lease = lease
+        self._renewed = time.monotonic()
+        self._sequencer = Sequencer(
+            storage=self._region.storage,
+            log_number=self._log,
+            signer=self._region.keyring.log_signer(self._log),
+            lease=lease,
+        )
+
+    def release(self) -> None:
+        """Let another process have the lease at once."""
+        if self._lease is not None:
+            self._lease.release()
+            self._lease = self._sequencer = None
+
+
+class Background:
+    """The region's background work; one `run` per process.
+
+    Args:
+        region: Opened.
+        directory: The region's.
+        journal: Where everything that fails is recorded.
+    """
+
+    def __init__(self, *, region: Region, directory: Path, journal: Journal) -> None:
+        self._region = region
+        self._journal = journal
+        self._certificate = ServerCertificate(region=region, directory=directory)
+        self._refresher = Refresher.of(region)
+        self._expiry = Expiry(
+            storage=region.storage,
+            audit=region.audit,
+            clock=region.clock,
+            entropy=region.entropy,
+        )
+        self._soundness = Soundness(keyring=region.keyring, directory=directory)
+        office = LeaseOffice(
+            database=region.storage.database,
+            table=schema.lease,
+            clock=region.clock,
+            holder=lease_holder(directory),
+            term=LEASE_TERM,
+        )
+        self._keepers = [
+            LogKeeper(region=region, log_number=number, office=office, journal=journal)
+            for number in (LICENCES, USES)
+        ]
+        self._stopping = threading.Event()
+        self._holding = threading.Event()
+        self._failure: BaseException | None = None
+
+    def run(self, wait: Wait) -> None:
+        """Work until told to stop; then finish what waits and let the leases go.
+
+        Raises:
+            IntegrityError: A log contradicts itself: nothing may be signed
+                until a person has looked.
+            Exception: A fault of ours; the supervisor starts the process anew.
+        """
+        freshening = threading.Thread(target=self._keep_fresh, name="refresh", daemon=True)
+        freshening.start()
+        period = self._region.settings.server.sequencing_period
+        try:
+            while not wait(period if self._step() else _RETRY):
+                if self._failure is not None:
+                    raise self._failure
+            self._step()
+            self._remember()
+        finally:
+            self._stopping.set()
+            freshening.join()
+        for keeper in self._keepers:
+            keeper.release()
+
+    def _step(self) -> bool:
+        """Sequence every log; tell whether the database let us."""
+        try:
+            for keeper in self._keepers:
+                keeper.step()
+        except _PASSING as error:
+            self._journal.warning("sequencing_waits", reason=error.reason, text=error.message)
+            return False
+        if all(keeper.holds for keeper in self._keepers):
+            self._holding.set()
+            return True
+        self._holding.clear()
+        return False
+
+    def _keep_fresh(self) -> None:
+        period = self._region.settings.server.publication_period.total_seconds()
+        try:
+            while not self._stopping.is_set():
+                if self._holding.wait(timeout=_RETRY.total_seconds()):
+                    self._refresh()
+                    self._stopping.wait(period)
+        except BaseException as error:  # noqa: BLE001 - raised again by the main thread
+            self._failure = error
+
+    def _refresh(self) -> None:
+        for task in (
+            self._refresher.run_once,
+            self._expiry.expire_due,
+            self._remember,
+            self._region.storage.database.checkpoint,
+            self._look_at_certificate,
+        ):
+            try:
+                task()
+            except YinxinError as error:
+                # Tried again next period; what stays undone shows as an age.
+                self._journal.error("refresh_failed", error)
+
+    def _remember(self) -> None:
+        self._soundness.remember(self._region.storage)
+
+    def _look_at_certificate(self) -> None:
+        end = self._certificate.not_after()
+        if end is not None and end - self._region.clock.now() < RENEW_BEFORE / 2:
+            self._journal.warning("server_certificate_ends", at=end.isoformat())

@@ -1,0 +1,38 @@
+"""Enrolling a principal at the region's own machine: record, roles, certificate, folder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+from yinxin_trust.access import Role
+from yinxin_trust.command.clientfolder import Client, ClientFolder
+from yinxin_trust.region import Region
+
+CONSOLE: Final = "@console"
+"""Who assigned a role, in the records: somebody at the machine, with the passphrase."""
+CLIENT_KEY: Final = "client.key"
+
+
+def enrol(region: Region, client: Client, *, roles: Iterable[Role], folder: ClientFolder) -> None:
+    """Record a principal with its roles, and put its client into a folder that was made.
+
+    Raises:
+        AlreadyExistsError: The region knows the principal (``PRINCIPAL_EXISTS``).
+        FailedPreconditionError: Roles that exclude each other.
+    """
+    registrar = region.registrar
+    key = region.foundation.suite.generate()
+    chain = registrar.certify_principal(client.principal_id, key.public_key)
+    with region.storage.write() as conn:
+        registrar.add_principal(
+            conn,
+            principal_id=client.principal_id,
+            display_name=client.display_name,
+            authority_code=client.authority_code,
+        )
+        for role in roles:
+            registrar.assign(conn, client.principal_id, role, by=CONSOLE)
+        # Written before the commit: a principal that nobody can be is of no use.
+        folder.put_key(CLIENT_KEY, key)
+        folder.put_region(region, client, chain)

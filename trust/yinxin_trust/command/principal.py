@@ -1,0 +1,65 @@
+"""``yinxin principal add``: let a department or a system call, and make its client folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+
+from yinxin_ca.subject import principal_uri
+from yinxin_trust.access import Role, check_exclusive
+from yinxin_trust.command.clientfolder import CLIENTS, Client, ClientFolder
+from yinxin_trust.command.enrolment import enrol
+from yinxin_trust.command.opening import RegionDirectory, open_region
+from yinxin_trust.command.passphrase import PassphraseFile, PassphraseSource
+from yinxin_trust.command.speech import terminal_of
+
+app: Final = typer.Typer(no_args_is_help=True)
+
+
+@app.callback()
+def principal() -> None:
+    """Enrol who may call."""
+
+
+@app.command("add")
+def add(
+    context: typer.Context,
+    directory: RegionDirectory,
+    principal_id: Annotated[str, typer.Option("--id", metavar="ID", show_default=False)],
+    roles: Annotated[list[Role], typer.Option("--role", show_default=False)],
+    name: Annotated[str, typer.Option("--name", metavar="TEXT", show_default=False)] = "",
+    authority: Annotated[
+        str | None, typer.Option("--authority", metavar="CODE", show_default=False)
+    ] = None,
+    out: Annotated[Path | None, typer.Option("--out", metavar="FOLDER", show_default=False)] = None,
+    passphrase_file: PassphraseFile = None,
+) -> None:
+    """Add a principal with its roles, and certify a new TLS key for it."""
+    terminal = terminal_of(context)
+    passphrases = PassphraseSource(terminal=terminal, file=passphrase_file)
+    check_exclusive(roles)
+    client = Client(
+        principal_id=principal_id, display_name=name or principal_id, authority_code=authority
+    )
+    with open_region(directory, passphrases) as region:
+        principal_uri(region.namespace.domain, principal_id)
+        if authority is not None:
+            with region.storage.read() as conn:
+                region.directory.snapshot(conn).authority(authority)
+        folder = ClientFolder(out or directory / CLIENTS / principal_id)
+        folder.make()
+        try:
+            enrol(region, client, roles=roles, folder=folder)
+        except BaseException:
+            folder.remove()
+            raise
+    members = [
+        (terminal.text("client.principal"), principal_id),
+        (terminal.text("client.roles"), ", ".join(roles)),
+        (terminal.text("client.folder"), folder.path),
+    ]
+    terminal.record(
+        terminal.text("principal.added", name=client.display_name), members, style="green"
+    )

@@ -1,0 +1,83 @@
+"""``yinxin serve``: run a region's server processes until told to stop."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Annotated, Final
+
+import typer
+
+from yinxin_edge.clock import SystemClock
+from yinxin_edge.directory_lock import lock_directory
+from yinxin_edge.journal import Journal
+from yinxin_edge.port import reserve_port
+from yinxin_edge.supervisor import Supervisor
+from yinxin_edge.terminal import Terminal
+from yinxin_trust.command.opening import RegionDirectory
+from yinxin_trust.command.passphrase import PassphraseFile, PassphraseSource
+from yinxin_trust.command.region import describe_database
+from yinxin_trust.command.relocate import relocate
+from yinxin_trust.command.speech import terminal_of
+from yinxin_trust.region import Region
+from yinxin_trust.servercertificate import ServerCertificate
+from yinxin_trust.settings import load_settings
+from yinxin_trust.soundness import Soundness
+from yinxin_trust.worker import ProcessSettings, process_specs
+
+app: Final = typer.Typer()
+
+
+@app.command()
+def serve(
+    context: typer.Context,
+    directory: RegionDirectory,
+    database: Annotated[
+        str | None, typer.Option("--database", metavar="URL", show_default=False)
+    ] = None,
+    listen: Annotated[
+        str | None, typer.Option("--listen", metavar="HOST:PORT", show_default=False)
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option("--workers", min=1, max=256, show_default=False)
+    ] = None,
+    passphrase_file: PassphraseFile = None,
+) -> None:
+    """Serve a region."""
+    terminal = terminal_of(context)
+    settings = load_settings(directory)
+    passphrase = PassphraseSource(terminal=terminal, file=passphrase_file).online()
+    server = replace(
+        settings.server,
+        listen=listen or settings.server.listen,
+        workers=workers or settings.server.workers,
+    )
+    with lock_directory(directory), reserve_port(server.listen) as address:
+        if database is not None:
+            relocate(terminal, directory, passphrase, database)
+        process = ProcessSettings(
+            name="", directory=directory, passphrase=passphrase, address=address
+        )
+        Supervisor(
+            workers=process_specs(process, workers=server.workers),
+            journal=Journal(clock=SystemClock(), context={"process": "supervisor"}),
+            on_ready=_examine(terminal, process, workers=server.workers),
+        ).run()
+    terminal.note("serve.stopped")
+
+
+def _examine(terminal: Terminal, process: ProcessSettings, *, workers: int) -> Callable[[], None]:
+    """Check the region before anybody is served; return what announces it."""
+    with Region.open(process.directory, passphrase=process.passphrase) as region:
+        soundness = Soundness(keyring=region.keyring, directory=process.directory)
+        soundness.examine(region.storage).require_sound()
+        ServerCertificate(region=region, directory=process.directory).ensure()
+        ready = terminal.text(
+            "serve.ready",
+            name=region.namespace.name,
+            code=region.namespace.code,
+            address=process.address,
+            workers=workers,
+            database=describe_database(region),
+        )
+    return lambda: terminal.plain(ready)

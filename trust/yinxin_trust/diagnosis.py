@@ -1,0 +1,278 @@
+"""What ``doctor`` looks at: the machine, the keys, the data, and what will run out.
+
+Each check yields observations; none stops the others. A check that cannot be
+made is an observation too.
+"""
+
+from __future__ import annotations
+
+import shutil
+import stat
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import IntEnum
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Final
+
+from sqlalchemy import Column, func, select, text
+
+from yinxin_ca.crl import parse_crl
+from yinxin_proto.certificate import parse
+from yinxin_proto.error import YinxinError
+from yinxin_proto.jose import x5c_chain
+from yinxin_proto.repository import Expiry, RepositoryView
+from yinxin_proto.strict import parse_json
+from yinxin_trust import schema
+from yinxin_trust.certification import ISSUING, get_crl
+from yinxin_trust.publication import first_root, reader
+from yinxin_trust.region import KEYS, OFFLINE, Region
+from yinxin_trust.rows import moment
+from yinxin_trust.servercertificate import ServerCertificate
+from yinxin_trust.soundness import Soundness
+from yinxin_trust.status import STATUS_CHAIN
+from yinxin_trust.storage import require_setting
+from yinxin_trust.trustlisting import get_anchors
+
+SAFE_SQLITE: Final = (3, 51, 3)
+"""The first version without the WAL-reset bug."""
+LIBRARIES: Final = (
+    "cryptography",
+    "grpcio",
+    "protobuf",
+    "sqlalchemy",
+    "psycopg",
+    "tuf",
+    "jsonschema-rs",
+)
+SOON: Final = timedelta(days=30)
+_MIB: Final = 1 << 20
+_LITTLE_SPACE: Final = 2048 * _MIB
+_NO_SPACE: Final = 100 * _MIB
+_CLOCK_SLACK: Final = timedelta(seconds=5)
+_OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
+_OFFLINE_ROLES: Final = ("root", "targets")
+
+
+class Level(IntEnum):
+    """How bad an observation is."""
+
+    OK = 0
+    NOTE = 1
+    """Worth knowing; nothing is wrong yet."""
+    FAULT = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """What one check saw."""
+
+    topic: str
+    """Stable name of the check."""
+    level: Level
+    text: str
+    """Key of the text that says it, below ``doctor.``."""
+    values: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Diagnosis:
+    """Examines one region.
+
+    Args:
+        region: Opened, with its offline keys if they are at hand.
+        directory: The region's.
+    """
+
+    region: Region
+    directory: Path
+
+    def observations(self) -> Iterator[Observation]:
+        """Yield what every check saw, in an order that is good to read."""
+        for check in (
+            self._keys,
+            self._permissions,
+            self._database,
+            self._data,
+            self._clock,
+            self._space,
+            self._certificates,
+            self._revocation_lists,
+            self._roles,
+            self._libraries,
+        ):
+            try:
+                yield from check()
+            except YinxinError as error:
+                topic = check.__name__.strip("_")
+                values = {"code": error.reason, "detail": error.message}
+                yield Observation(topic, Level.FAULT, "failed", values)
+
+    def _keys(self) -> Iterator[Observation]:
+        keyring = self.region.keyring
+        for info in keyring.online.list():
+            if info.spki is None:
+                keyring.online.secret(info.ref)
+            else:
+                keyring.online.signer(info.ref)
+        yield Observation("keys", Level.OK, "keys", {"count": len(keyring.online.list())})
+        if keyring.offline is not None:
+            count = len(keyring.offline.list())
+            yield Observation("offline", Level.NOTE, "offline.here", {"count": count})
+        elif (self.directory / OFFLINE).exists():
+            yield Observation("offline", Level.NOTE, "offline.shut")
+        else:
+            yield Observation("offline", Level.OK, "offline.away")
+
+    def _permissions(self) -> Iterator[Observation]:
+        paths = [self.directory / KEYS, self.directory / OFFLINE]
+        open_ones = [path.name for path in paths if path.exists() and path.stat().st_mode & _OTHERS]
+        if open_ones:
+            yield Observation(
+                "permissions", Level.FAULT, "permissions.open", {"folders": ", ".join(open_ones)}
+            )
+        else:
+            yield Observation("permissions", Level.OK, "permissions.private")
+
+    def _database(self) -> Iterator[Observation]:
+        database = self.region.storage.database
+        version = ".".join(map(str, database.version))
+        if database.dialect == "postgresql":
+            yield Observation("database", Level.OK, "database.postgresql", {"version": version})
+        elif database.version < SAFE_SQLITE:
+            safe = ".".join(map(str, SAFE_SQLITE))
+            values = {"version": version, "safe": safe}
+            yield Observation("database", Level.NOTE, "database.old_sqlite", values)
+        else:
+            yield Observation("database", Level.OK, "database.sqlite", {"version": version})
+
+    def _data(self) -> Iterator[Observation]:
+        soundness = Soundness(keyring=self.region.keyring, directory=self.directory)
+        report = soundness.examine(self.region.storage, full=True)
+        for finding in report.findings:
+            values = {"code": finding.code, "where": finding.where, "detail": finding.detail}
+            yield Observation("data", Level.FAULT, "data.unsound", values)
+        if report.sound:
+            with self.region.storage.read() as conn:
+                licences = conn.execute(
+                    select(func.count()).select_from(schema.licence)
+                ).scalar_one()
+                entries = conn.execute(select(func.sum(schema.log_head.c.size))).scalar_one()
+            counts = {"licences": licences, "entries": entries or 0}
+            yield Observation("data", Level.OK, "data.sound", counts)
+
+    def _clock(self) -> Iterator[Observation]:
+        now = self.region.clock.now()
+        newest = self._newest_record()
+        if newest is not None and newest - now > _CLOCK_SLACK:
+            values = {"now": _minute(now), "newest": _minute(newest)}
+            yield Observation("clock", Level.FAULT, "clock.behind", values)
+            return
+        apart = self._clock_difference(now)
+        if apart is not None and apart > _CLOCK_SLACK:
+            seconds = {"seconds": round(apart.total_seconds())}
+            yield Observation("clock", Level.FAULT, "clock.apart", seconds)
+            return
+        yield Observation("clock", Level.OK, "clock.fine", {"now": _minute(now)})
+
+    def _newest_record(self) -> datetime | None:
+        columns: tuple[Column[Any], ...] = (
+            schema.audit.c.at_ms,
+            schema.published_file.c.published_ms,
+            schema.status_token.c.issued_ms,
+        )
+        with self.region.storage.read() as conn:
+            newest = [conn.execute(select(func.max(column))).scalar() or 0 for column in columns]
+        return moment(max(newest)) if any(newest) else None
+
+    def _clock_difference(self, now: datetime) -> timedelta | None:
+        if self.region.storage.database.dialect != "postgresql":
+            return None
+        with self.region.storage.read() as conn:
+            theirs: datetime = conn.execute(text("SELECT clock_timestamp()")).scalar_one()
+        return abs(theirs - now)
+
+    def _space(self) -> Iterator[Observation]:
+        free = shutil.disk_usage(self.directory).free
+        level, key = Level.OK, "space.fine"
+        if free < _NO_SPACE:
+            level, key = Level.FAULT, "space.none"
+        elif free < _LITTLE_SPACE:
+            level, key = Level.NOTE, "space.little"
+        yield Observation("space", level, key, {"mib": free // _MIB})
+
+    def _certificates(self) -> Iterator[Observation]:
+        for name, end in self._certificate_ends():
+            yield self._until("certificate", end, {"name": name})
+
+    def _certificate_ends(self) -> Iterator[tuple[str, datetime]]:
+        with self.region.storage.read() as conn:
+            anchors = get_anchors(conn)
+            for name in ("root", *ISSUING):
+                yield f"{name} CA", parse(getattr(anchors, name)).not_after
+            status = parse_json(require_setting(conn, STATUS_CHAIN).encode())
+            yield "status", parse(bytes.fromhex(status[0])).not_after
+            k = schema.authority_key.c
+            licence = select(k.authority_code, k.x5c).where(k.purpose == "licence")
+            for row in conn.execute(licence.order_by(k.authority_code)):
+                chain = x5c_chain({"x5c": parse_json(row.x5c.encode())})
+                yield f"licence {row.authority_code}", parse(chain[0]).not_after
+        end = ServerCertificate(region=self.region, directory=self.directory).not_after()
+        if end is not None:
+            yield "server", end
+
+    def _revocation_lists(self) -> Iterator[Observation]:
+        with self.region.storage.read() as conn:
+            lists = {name: get_crl(conn, name) for name in ISSUING}
+        for name, der in lists.items():
+            if der is None:
+                yield Observation("revocation", Level.FAULT, "revocation.none", {"name": name})
+                continue
+            end = parse_crl(der).content.next_update
+            yield self._renewed("revocation", end, {"name": name})
+
+    def _roles(self) -> Iterator[Observation]:
+        with self.region.storage.read() as conn:
+            view = RepositoryView.load(
+                first_root(conn), reader(conn), self.region.clock.now(), mode=Expiry.PACK
+            )
+        for role, state in sorted(view.roles.items()):
+            values = {"name": role}
+            if role in _OFFLINE_ROLES:
+                yield self._until("role", state.expires, values)
+            else:
+                yield self._renewed("role", state.expires, values)
+
+    def _until(self, topic: str, end: datetime, values: Mapping[str, object]) -> Observation:
+        """Judge what a person must renew."""
+        left = end - self.region.clock.now()
+        told = {**values, "days": left.days, "end": end.date().isoformat()}
+        if left <= timedelta(0):
+            return Observation(topic, Level.FAULT, f"{topic}.over", told)
+        if left < SOON:
+            return Observation(topic, Level.NOTE, f"{topic}.soon", told)
+        return Observation(topic, Level.OK, f"{topic}.fine", told)
+
+    def _renewed(self, topic: str, end: datetime, values: Mapping[str, object]) -> Observation:
+        """Judge what a running server renews by itself."""
+        told = {**values, "end": _minute(end)}
+        if end <= self.region.clock.now():
+            return Observation(topic, Level.NOTE, "stale", told)
+        return Observation(topic, Level.OK, "fresh", told)
+
+    def _libraries(self) -> Iterator[Observation]:
+        versions = [f"{name} {_version(name)}" for name in ("yinxin", *LIBRARIES)]
+        yield Observation("libraries", Level.OK, "libraries", {"versions": ", ".join(versions)})
+
+
+def _version(name: str) -> str:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return "-"
+
+
+def _minute(moment: datetime) -> str:
+    # The machine's own time zone, with its offset.
+    return moment.astimezone().isoformat(sep=" ", timespec="minutes")

@@ -1,0 +1,61 @@
+"""Which client certificates the region's TLS authority has revoked since.
+
+Asked at every call, so the list is kept in memory and looked for in the
+database every second; it is parsed when it changed.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Final
+
+from yinxin_ca.crl import RevocationList, parse_crl
+from yinxin_proto.certificate import Certificate, parse
+from yinxin_proto.clock import Clock
+from yinxin_proto.error import IntegrityError
+from yinxin_proto.signature import Suite
+from yinxin_trust.certification import get_crl
+from yinxin_trust.storage import Storage
+from yinxin_trust.trustlisting import get_anchors
+
+LOOK_AGAIN: Final = timedelta(seconds=1)
+
+
+class PeerRevocation:
+    """Says whether a client certificate is revoked; one per process, any thread.
+
+    Args:
+        storage: Where the newest list is.
+        suite: Of the authority's key.
+        clock: Decides when to look again.
+    """
+
+    def __init__(self, *, storage: Storage, suite: Suite, clock: Clock) -> None:
+        self._storage = storage
+        self._suite = suite
+        self._clock = clock
+        self._der: bytes | None = None
+        self._list: RevocationList | None = None
+        self._looked: datetime | None = None
+
+    def __call__(self, certificate: Certificate) -> bool:
+        """Tell whether the newest list names the certificate.
+
+        Raises:
+            IntegrityError: There is no list, or one that the authority did not
+                sign: nobody is believed then (``TLS_CRL``).
+        """
+        now = self._clock.now()
+        if self._looked is None or not timedelta(0) <= now - self._looked < LOOK_AGAIN:
+            self._look(now)
+        if self._list is None:
+            raise IntegrityError("the database holds no TLS revocation list", reason="TLS_CRL")
+        return self._list.is_revoked(certificate.serial_number, now)
+
+    def _look(self, now: datetime) -> None:
+        with self._storage.read() as conn:
+            der, anchor = get_crl(conn, "tls"), get_anchors(conn).tls
+        if der is not None and der != self._der:
+            self._list = parse_crl(der).verify(parse(anchor), suite=self._suite)
+            self._der = der
+        self._looked = now

@@ -1,0 +1,112 @@
+"""What runs in a region's spawned processes: those that serve, and the one behind them.
+
+The passphrase reaches a process through the pipe that it is spawned with: it
+is on no command line, in no environment and in no file.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Final
+
+from yinxin_edge.clock import SystemClock
+from yinxin_edge.journal import Journal, JournalHandler
+from yinxin_edge.principal import PeerVerifier
+from yinxin_edge.server import Server, ServerSettings
+from yinxin_edge.supervisor import WorkerSpec
+from yinxin_edge.tls import server_credentials
+from yinxin_edge.worker import WorkerLink
+from yinxin_proto.certificate import parse
+from yinxin_trust.background import Background
+from yinxin_trust.peerrevocation import PeerRevocation
+from yinxin_trust.region import Region
+from yinxin_trust.servercertificate import ServerCertificate
+from yinxin_trust.service import services
+from yinxin_trust.trustlisting import get_anchors
+
+BACKGROUND: Final = "background"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProcessSettings:
+    """What a process needs to open the region and serve it."""
+
+    name: str
+    """For the journal."""
+    directory: Path
+    passphrase: str = field(repr=False)
+    """Opens the online key store."""
+    address: str
+    """``host:port`` that the supervisor holds."""
+
+
+def process_specs(settings: ProcessSettings, *, workers: int) -> list[WorkerSpec]:
+    """Return what the supervisor of a region runs."""
+    names = [f"worker-{number}" for number in range(1, workers + 1)]
+    serving = [
+        WorkerSpec(name=name, target=run_worker, settings=replace(settings, name=name))
+        for name in names
+    ]
+    # Calls in progress wait for the sequencer: it stops when they have ended.
+    behind = WorkerSpec(
+        name=BACKGROUND,
+        target=run_background,
+        settings=replace(settings, name=BACKGROUND),
+        outlasts=True,
+    )
+    return [behind, *serving]
+
+
+def run_worker(settings: ProcessSettings, link: WorkerLink) -> None:
+    """Serve calls until told to stop: a supervisor's target."""
+    journal = _journal(settings)
+    with Region.open(settings.directory, passphrase=settings.passphrase) as region:
+        server = make_server(region, settings, journal)
+        server.start()
+        link.ready()
+        link.wait()
+        server.stop()
+
+
+def run_background(settings: ProcessSettings, link: WorkerLink) -> None:
+    """Sequence and publish until told to stop: a supervisor's target."""
+    journal = _journal(settings)
+    with Region.open(settings.directory, passphrase=settings.passphrase) as region:
+        background = Background(region=region, directory=settings.directory, journal=journal)
+        link.ready()
+        background.run(link.wait)
+
+
+def make_server(region: Region, settings: ProcessSettings, journal: Journal) -> Server:
+    """Return one worker's server over an opened region, not yet started."""
+    table = region.settings.server
+    return Server(
+        settings=ServerSettings(listen=settings.address, threads=table.threads),
+        services=services(region),
+        credentials=server_credentials(
+            ServerCertificate(region=region, directory=settings.directory).identity()
+        ),
+        identify=_peers(region),
+        journal=journal,
+        entropy=region.entropy,
+    )
+
+
+def _peers(region: Region) -> PeerVerifier:
+    with region.storage.read() as conn:
+        anchor = parse(get_anchors(conn).tls)
+    suite = region.foundation.suite
+    return PeerVerifier(
+        anchors={region.namespace.domain: (anchor,)},
+        clock=region.clock,
+        is_revoked=PeerRevocation(storage=region.storage, suite=suite, clock=region.clock),
+        suite=suite,
+    )
+
+
+def _journal(settings: ProcessSettings) -> Journal:
+    journal = Journal(clock=SystemClock(), context={"process": settings.name})
+    logging.getLogger().addHandler(JournalHandler(journal))
+    return journal
