@@ -163,7 +163,7 @@ class Lifecycle:
         now_ms = milliseconds(self._clock.now())
         batch = RowBatch()
         with self._stores.storage.write() as conn:
-            rows = lock_newest(conn, [filed.key for filed in owners.values()])
+            rows = lock_newest(conn, list(owners))
             # Only now: the same request may have held the locks until a moment ago.
             if request_claim.find_outcome(conn, key) is not None:
                 return None
@@ -192,10 +192,10 @@ class Lifecycle:
         change: CheckedChange,
         position: int,
         filed: _Filed,
-        rows: Mapping[LicenceKey, LicenceRow],
+        rows: Mapping[str, LicenceRow],
         checked: CheckedChanges,
     ) -> StateChange:
-        row = rows[filed.key]
+        row = rows[change.body]
         try:
             _check_current(row, change, command.changes[position].etag)
             step = transition(command.operation, State(row.state))

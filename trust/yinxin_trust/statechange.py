@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
-from sqlalchemy import Connection, Row, bindparam, select, tuple_, update
+from sqlalchemy import Column, ColumnElement, Connection, Row, and_, bindparam, select, update
+from sqlalchemy.sql.base import ReadOnlyColumnCollection
 
 from yinxin_proto.clock import Entropy
 from yinxin_proto.error import IntegrityError
@@ -28,6 +29,7 @@ _QUERY_WIDTH: Final = 500
 
 LicenceRow: TypeAlias = Row[*tuple[Any, ...]]
 """A full row of ``licence``."""
+Columns: TypeAlias = ReadOnlyColumnCollection[str, Column[Any]]
 LicenceKey: TypeAlias = tuple[bytes, bytes]
 """``subject_ref`` and ``licence_ref``."""
 
@@ -69,26 +71,34 @@ def identifier_of(row: LicenceRow) -> LicenceIdentifier:
     return of_body(f"{row.type_code}.{row.issuer_code}.{row.serial}", row.revision)
 
 
-def lock_newest(conn: Connection, keys: Sequence[LicenceKey]) -> dict[LicenceKey, LicenceRow]:
+def lock_newest(conn: Connection, bodies: Sequence[str]) -> dict[str, LicenceRow]:
     """Lock licences against every other change; return the newest version of each.
 
     Locks are taken in one order for everybody, or two batches over the same
     licences could wait for each other.
+
+    Args:
+        conn: An open write transaction.
+        bodies: ``type.issuer.serial`` of each; unknown ones are left out.
     """
-    lic = schema.licence.c
-    newest: dict[LicenceKey, LicenceRow] = {}
-    ordered = sorted(keys)
+    i, lic = schema.licence_identifier.c, schema.licence.c
+    newest: dict[str, LicenceRow] = {}
+    ordered = sorted(bodies)
     for start in range(0, len(ordered), _QUERY_WIDTH):
-        wanted = ordered[start : start + _QUERY_WIDTH]
         query = (
             select(schema.licence)
-            .where(tuple_(lic.subject_ref, lic.licence_ref).in_(wanted))
-            .order_by(lic.subject_ref, lic.licence_ref, lic.revision)
-            .with_for_update()
+            .join_from(schema.licence_identifier, schema.licence, _same_licence(i, lic))
+            .where(i.body.in_(ordered[start : start + _QUERY_WIDTH]))
+            .order_by(i.body, lic.revision)
+            .with_for_update(of=schema.licence)
         )
         for row in conn.execute(query):
-            newest[bytes(row.subject_ref), bytes(row.licence_ref)] = row
+            newest[identifier_of(row).body] = row
     return newest
+
+
+def _same_licence(left: Columns, right: Columns) -> ColumnElement[bool]:
+    return and_(left.subject_ref == right.subject_ref, left.licence_ref == right.licence_ref)
 
 
 def write_changes(
@@ -122,18 +132,19 @@ def write_changes(
 def _prior_indexes(conn: Connection, changes: Sequence[StateChange]) -> dict[LicenceKey, int]:
     """Return the index of each licence's last leaf, where it has one yet."""
     last = {change.key: bytes(change.row.entry) for change in changes}
-    e = schema.licence_event.c
     # The event that made the present generation of the present version, if one did.
-    present = {(*change.key, change.row.generation): change.row.revision for change in changes}
-    wanted = list(present)
-    for start in range(0, len(wanted), _QUERY_WIDTH):
-        some = wanted[start : start + _QUERY_WIDTH]
-        query = select(e.subject_ref, e.licence_ref, e.generation, e.revision, e.entry).where(
-            tuple_(e.subject_ref, e.licence_ref, e.generation).in_(some)
+    present = {change.key: (change.row.generation, change.row.revision) for change in changes}
+    i, e = schema.licence_identifier.c, schema.licence_event.c
+    bodies = [change.identifier.body for change in changes]
+    for start in range(0, len(bodies), _QUERY_WIDTH):
+        query = (
+            select(e.subject_ref, e.licence_ref, e.generation, e.revision, e.entry)
+            .join_from(schema.licence_identifier, schema.licence_event, _same_licence(i, e))
+            .where(i.body.in_(bodies[start : start + _QUERY_WIDTH]))
         )
         for row in conn.execute(query):
             key = bytes(row.subject_ref), bytes(row.licence_ref)
-            if present[*key, row.generation] == row.revision:
+            if present[key] == (row.generation, row.revision):
                 last[key] = bytes(row.entry)
     placed = indexes(conn, LICENCES, list(last.values()))
     return {key: placed[entry] for key, entry in last.items() if entry in placed}

@@ -9,10 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from sqlalchemy import Connection, select, tuple_, update
+from sqlalchemy import Connection, select, update
 
 from yinxin_proto.clock import Clock, Entropy
-from yinxin_proto.error import AlreadyExistsError, ConflictError, NotFoundError
+from yinxin_proto.error import (
+    AlreadyExistsError,
+    ConflictError,
+    InvalidArgumentError,
+    NotFoundError,
+)
 from yinxin_proto.number import SubjectNumber
 from yinxin_trust import schema
 from yinxin_trust.rows import RowBatch, milliseconds
