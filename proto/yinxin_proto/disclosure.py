@@ -217,6 +217,53 @@ def disclose(payload: dict[str, Json], contents: Contents) -> dict[str, Json]:
     return claims
 
 
+def check_undisclosed(payload: dict[str, Json]) -> None:
+    """Check the digests of a payload of which nothing is disclosed.
+
+    The rules of `disclose` without contents, and nothing is put together: what
+    a verifier of many licences mostly does.
+
+    Raises:
+        MalformedError: As `disclose`.
+    """
+    seen: list[str] = []
+    pending: list[Json] = [payload]
+    for container in pending:
+        digests = None
+        if type(container) is dict:
+            if DOTS in container:
+                raise _reserved(DOTS)
+            if HASH_NAME in container and container is not payload:
+                raise _reserved(HASH_NAME)
+            if DIGESTS in container:
+                digests = container[DIGESTS]
+                _check_digests(digests)
+                seen += digests
+            members = container.values()
+        else:
+            members = _shown_elements(container, seen)
+        for member in members:
+            kind = type(member)
+            if (kind is dict or kind is list) and member is not digests:
+                pending.append(member)
+    if len(pending) > MAX_JSON_DEPTH:
+        # Enough containers to nest too deep: let the one who counts decide.
+        disclose(payload, {})
+    if len(set(seen)) != len(seen):
+        raise MalformedError("SD-JWT: a digest occurs twice", reason="DUPLICATE_DIGEST")
+
+
+def _shown_elements(elements: list[Json], seen: list[str]) -> list[Json]:
+    """Return the elements that are no digests, and add the digests to ``seen``."""
+    shown = []
+    for element in elements:
+        if type(element) is dict and DOTS in element:
+            _disclosed_element(element, {}, seen)
+        else:
+            shown.append(element)
+    return shown
+
+
 def _disclose_object(
     source: dict[str, Json], contents: Contents, seen: list[str], depth: int
 ) -> dict[str, Json]:

@@ -24,6 +24,7 @@ from yinxin_proto.disclosure import (
     Contents,
     Disclosure,
     Hash,
+    check_undisclosed,
     disclose,
     hash_function,
     read_disclosures,
@@ -145,6 +146,21 @@ class SdJwt:
                 _check_concealed(claims, self.payload)
             self._claims = claims
         return self._claims
+
+    def check_disclosures(self) -> None:
+        """Check what `unverified_claims` checks, without putting claims together.
+
+        Raises:
+            MalformedError: As `unverified_claims`.
+            VerificationError: As `unverified_claims`.
+        """
+        if self.encoded_disclosures:
+            self.unverified_claims()
+            return
+        payload = self.payload
+        if payload.get(HASH_NAME, DEFAULT_HASH) != DEFAULT_HASH:
+            hash_function(payload[HASH_NAME])
+        check_undisclosed(payload)
 
     def verify(self, key: PublicKey, *, typ: str | None = TYP) -> VerifiedSdJwt:
         """Check type, algorithm, signature, then every disclosure (§7.1).

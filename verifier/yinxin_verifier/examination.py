@@ -45,10 +45,10 @@ class Examination:
         "authority",
         "certification",
         "checkpoint",
-        "claims",
         "evidence",
         "facts",
         "is_proven",
+        "is_whole",
         "issued_at",
         "issuer",
         "known_region",
@@ -81,8 +81,8 @@ class Examination:
         self.request = request
         self.payload: Mapping[str, Any] = {}
         """The signed payload, digests and all."""
-        self.claims: Mapping[str, Any] | None = None
-        """Claims with disclosures put back; None until that was done."""
+        self.is_whole = False
+        """Whether disclosures match their digests, so that claims can be put together."""
         self.region: RegionTrust | None = None
         """The issuing region; None where it was not reached."""
         self.receipt: Receipt | None = None

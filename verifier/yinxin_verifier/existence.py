@@ -214,22 +214,25 @@ def check_key_state(x: Examination) -> Finding | None:
     record = x.issuer.record
     if x.issued_at < record.not_before:
         return reason.KEY_NOT_YET
-    if x.checkpoint is not None and x.checkpoint.signatures[1:]:
+    if x.checkpoint is not None and x.checkpoint.cosignatures:
         proven = _witnessed_time(x, x.checkpoint)
         if proven is not None:
             x.proven_at = proven
             x.is_proven = True
-    state = record.state
+    state, end = record.state, record.not_after
+    if state is KeyState.ACTIVE and end is None:
+        return None
     if state is KeyState.SUSPENDED:
         return reason.KEY_SUSPENDED
     if state is KeyState.COMPROMISED:
         return _check_pin(x, record.pin)
-    end = record.not_after
-    if end is None:
+    return _check_end(x, end)
+
+
+def _check_end(x: Examination, end: int | None) -> Finding | None:
+    if end is None or x.proven_at <= end:
         return None
-    if x.issued_at > end:
-        return reason.KEY_AFTER_END
-    return None if x.proven_at <= end else reason.KEY_RETIRED
+    return reason.KEY_AFTER_END if x.issued_at > end else reason.KEY_RETIRED
 
 
 def _witnessed_time(x: Examination, checkpoint: VerifiedCheckpoint) -> int | None:

@@ -6,7 +6,8 @@ that is the trust list's to say.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
 from typing import Final
@@ -66,6 +67,11 @@ class Policy:
     dishonest_witnesses: int = 0
     """How many witness operators may lie about time (*f*); see `existence`."""
 
+    status_seconds: float = field(init=False, repr=False, compare=False)
+    """``max_status_age`` in seconds, infinite for None; for the engine."""
+    trust_seconds: float = field(init=False, repr=False, compare=False)
+    """``max_trust_age`` in seconds, infinite for None; for the engine."""
+
     def __post_init__(self) -> None:
         violations = [
             Violation(field, "a negative age accepts nothing; give zero or more")
@@ -78,6 +84,12 @@ class Policy:
             raise InvalidArgumentError(
                 "policy: unacceptable bounds", reason="POLICY", violations=violations
             )
+        object.__setattr__(self, "status_seconds", _seconds(self.max_status_age))
+        object.__setattr__(self, "trust_seconds", _seconds(self.max_trust_age))
+
+
+def _seconds(age: timedelta | None) -> float:
+    return math.inf if age is None else age.total_seconds()
 
 
 ONLINE: Final = Policy(

@@ -88,9 +88,10 @@ def ground_signature(x: Examination) -> Grounds:
 def check_disclosures(x: Examination) -> Finding | None:
     """Match every disclosed field to a digest that was signed (RFC 9901 §7.1)."""
     try:
-        x.claims = x.sd_jwt.unverified_claims()
+        x.sd_jwt.check_disclosures()
     except YinxinError as error:
         return reason.DISCLOSURE.because(error.reason)
+    x.is_whole = True
     return None
 
 

@@ -65,8 +65,7 @@ def check_freshness(x: Examination) -> Finding | None:
     freshness = x.known_region.freshness
     if x.now >= freshness.expires:
         return reason.TRUST_EXPIRED
-    limit = x.policy.max_trust_age
-    if limit is not None and x.now - freshness.issued_at > limit.total_seconds():
+    if x.now - freshness.issued_at > x.policy.trust_seconds:
         return reason.TRUST_STALE
     return None
 

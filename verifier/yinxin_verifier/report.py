@@ -183,7 +183,7 @@ class Report:
 
         Where the signature did not hold, selective fields are left out.
         """
-        return self._x.payload if self._x.claims is None else self._x.claims
+        return self._x.sd_jwt.unverified_claims() if self._x.is_whole else self._x.payload
 
     def require_passed(self) -> Mapping[str, Any]:
         """Return the claims of a licence that passed.

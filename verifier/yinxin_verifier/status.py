@@ -7,6 +7,7 @@ to it cannot be confirmed, and none of them is thereby revoked.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
@@ -35,7 +36,8 @@ class StatusSnapshot:
     """One verified status list; times are seconds since 1970 UTC."""
 
     issued_at: int
-    expires_at: int | None
+    expires_at: float
+    """First moment at which it must not be used online; infinite where it has none."""
     log_size: int | None
     """Size of the log that it reflects; None where it does not say."""
     list: statuslist.StatusList
@@ -133,7 +135,7 @@ class StatusBook:
         expires = verified.expires_at
         return verified.uri, StatusSnapshot(
             issued_at=int(verified.issued_at.timestamp()),
-            expires_at=None if expires is None else int(expires.timestamp()),
+            expires_at=math.inf if expires is None else expires.timestamp(),
             log_size=verified.log_size,
             list=verified.list,
         )

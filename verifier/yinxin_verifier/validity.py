@@ -48,10 +48,11 @@ def check_status(x: Examination) -> Finding | None:
     if isinstance(snapshot, Finding):
         return snapshot
     x.snapshot = snapshot
-    age = x.at - snapshot.issued_at
-    limit = x.policy.max_status_age
+    policy = x.policy
     # Judged where the list is used: an old moment is answered by an old list.
-    if (limit is not None and age > limit.total_seconds()) or _is_expired(x, snapshot):
+    if x.at - snapshot.issued_at > policy.status_seconds:
+        return reason.STATUS_STALE
+    if policy.hard_status_expiry and x.at >= snapshot.expires_at:
         return reason.STATUS_STALE
     if _is_older(x, snapshot):
         return reason.STATUS_OLDER
@@ -62,19 +63,17 @@ def check_status(x: Examination) -> Finding | None:
     return _FINDINGS.get(value, reason.STATUS_UNKNOWN) if value else None
 
 
-def _is_expired(x: Examination, snapshot: StatusSnapshot) -> bool:
-    expires = snapshot.expires_at
-    return x.policy.hard_status_expiry and expires is not None and x.at >= expires
-
-
 def _is_older(x: Examination, snapshot: StatusSnapshot) -> bool:
     """Whether the list was made before the licence: then it cannot speak for it."""
-    size = snapshot.log_size
-    if x.receipt is not None and x.checkpoint is not None and size is not None:
-        log = x.known_region.logs.get(x.checkpoint.origin)
-        # Sizes of different logs do not compare.
-        if log is not None and log.is_current:
-            return size <= x.receipt.index
+    receipt, checkpoint, size = x.receipt, x.checkpoint, snapshot.log_size
+    # Sizes of different logs do not compare.
+    if (
+        receipt is not None
+        and checkpoint is not None
+        and size is not None
+        and x.known_region.logs[checkpoint.origin].is_current
+    ):
+        return size <= receipt.index
     return snapshot.issued_at < x.issued_at
 
 
