@@ -16,7 +16,9 @@ from typing import Final
 
 from sqlalchemy import Connection, func, select, update
 
+from yinxin_edge.database_error import UniqueError
 from yinxin_proto.clock import Entropy
+from yinxin_proto.error import UnavailableError
 from yinxin_proto.statuslist import LIST_ENTRIES, StatusReference
 from yinxin_trust import schema
 from yinxin_trust.storage import Storage
@@ -25,6 +27,7 @@ OPEN_LISTS: Final = 4
 """Lists that take new licences at any time."""
 _INDEX_BYTES: Final = 3
 _MIN_TAKE: Final = 32
+_ATTEMPTS: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,18 +80,33 @@ class StatusAllocator:
         self._stock: list[Allocation] = []
 
     def take(self, count: int) -> list[Allocation]:
-        """Return ``count`` references that nobody else will ever get."""
+        """Return ``count`` references that nobody else will ever get.
+
+        Raises:
+            UnavailableError: Other processes took what there was, again and
+                again (``CONTENTION``).
+        """
         with self._lock:
-            if len(self._stock) < count:
+            for _ in range(_ATTEMPTS):
+                if len(self._stock) >= count:
+                    break
                 self._restock(count)
+            if len(self._stock) < count:
+                raise UnavailableError(
+                    "other processes kept taking the status indexes; try again",
+                    reason="CONTENTION",
+                )
             taken, self._stock = self._stock[-count:], self._stock[:-count]
         return taken
 
     def _restock(self, count: int) -> None:
         each = max(_MIN_TAKE, -(-count // OPEN_LISTS))
-        with self._storage.write() as conn:
-            numbers = self._open_numbers(conn, each)
-            fresh = [ref for number in numbers for ref in self._reserve(conn, number, each)]
+        try:
+            with self._storage.write() as conn:
+                numbers = self._open_numbers(conn, each)
+                fresh = [ref for number in numbers for ref in self._reserve(conn, number, each)]
+        except UniqueError:
+            return  # another process has just opened the list that this one would have
         keys = self._entropy.token(8 * len(fresh))
         order = sorted(range(len(fresh)), key=lambda i: keys[8 * i : 8 * i + 8])
         self._stock = [fresh[i] for i in order] + self._stock
@@ -106,12 +124,15 @@ class StatusAllocator:
     def _reserve(self, conn: Connection, number: int, count: int) -> list[Allocation]:
         s, order = schema.status_list, schema.status_shuffle.c
         # The update locks the row, so the slice read next is this process's alone.
-        end, uri = conn.execute(
+        row = conn.execute(
             update(s)
             .where(s.c.list_number == number, s.c.taken <= LIST_ENTRIES - count)
             .values(taken=s.c.taken + count)
             .returning(s.c.taken, s.c.uri)
-        ).one()
+        ).one_or_none()
+        if row is None:
+            return []  # another process took the last of it since the list was chosen
+        end, uri = row
         first_byte = (end - count) * _INDEX_BYTES + 1
         part = bytes(
             conn.execute(

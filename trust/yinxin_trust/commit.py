@@ -76,21 +76,21 @@ class GroupCommitter:
         mine = _Pending(batch)
         self._waiting.append(mine)
         with self._gate:
-            if not mine.done:
-                self._commit_waiting()
+            # Only until it is this caller's turn: the next one in takes what came since.
+            while not mine.done:
+                self._commit_next()
         if mine.error is not None:
             raise mine.error
 
-    def _commit_waiting(self) -> None:
-        """Write everything that waits; the caller holds the gate."""
-        while self._waiting:
-            group: list[_Pending] = []
-            rows = 0
-            while self._waiting and rows < _MAX_ROWS:
-                pending = self._waiting.popleft()
-                group.append(pending)
-                rows += len(pending.batch)
-            self._commit_group(group)
+    def _commit_next(self) -> None:
+        """Write what waits, up to a bound; the caller holds the gate and waits itself."""
+        group: list[_Pending] = []
+        rows = 0
+        while self._waiting and rows < _MAX_ROWS:
+            pending = self._waiting.popleft()
+            group.append(pending)
+            rows += len(pending.batch)
+        self._commit_group(group)
 
     def _commit_group(self, group: list[_Pending]) -> None:
         merged = group[0].batch

@@ -8,17 +8,20 @@ the purpose is told to leave it out.
 from __future__ import annotations
 
 import re
+import unicodedata
 from dataclasses import dataclass
 from typing import Final
 
-from yinxin_proto.checkdigit import citizen_id_check, credit_code_check
 from yinxin_proto.error import InvalidArgumentError, Violation
+from yinxin_proto.number import IdentifierType, is_credit_code
+from yinxin_proto.number import parse as parse_number
 
 MAX_PURPOSE: Final = 200
 _MAX_OTHER: Final = 64
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
-_CITIZEN_ID: Final = re.compile(r"(?=([0-9]{17})([0-9Xx]))")
-_CREDIT_CODE: Final = re.compile(r"(?=([0-9A-HJ-NPQRTUWXY]{17})([0-9A-HJ-NPQRTUWXY]))")
+_CITIZEN_ID: Final = re.compile(r"(?=([0-9]{17}[0-9X]))")
+_CREDIT_CODE: Final = re.compile(r"(?=([0-9A-HJ-NPQRTUWXY]{18}))")
+_BETWEEN: Final = re.compile(r"[\s\-\u2010-\u2015\u2212]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,9 +84,24 @@ class CallContext:
 
 
 def _holds_number(text: str, *, credit_codes: bool) -> bool:
+    # As typed, and as number.parse would read it: full-width, blanks or hyphens between.
+    plain = unicodedata.normalize("NFKC", text).upper()
     return any(
-        citizen_id_check(match[1]) == match[2].upper() for match in _CITIZEN_ID.finditer(text)
-    ) or (
-        credit_codes
-        and any(credit_code_check(match[1]) == match[2] for match in _CREDIT_CODE.finditer(text))
+        _has_number(spelling, credit_codes=credit_codes)
+        for spelling in {plain, _BETWEEN.sub("", plain)}
     )
+
+
+def _has_number(text: str, *, credit_codes: bool) -> bool:
+    if any(_is_citizen_id(match[1]) for match in _CITIZEN_ID.finditer(text)):
+        return True
+    return credit_codes and any(is_credit_code(match[1]) for match in _CREDIT_CODE.finditer(text))
+
+
+def _is_citizen_id(text: str) -> bool:
+    # With its date of birth: of case numbers, one in eleven has the right check digit.
+    try:
+        parse_number(IdentifierType.CITIZEN_ID, text)
+    except InvalidArgumentError:
+        return False
+    return True

@@ -176,7 +176,7 @@ class StatusSigner:
         values = conn.execute(
             select(s.idx, s.value).where(s.list_number == listed.list_number, s.value != 0)
         )
-        now = self._clock.now().replace(microsecond=0)
+        now = self._issue_time(conn, listed.list_number)
         token = StatusToken(
             uri=listed.uri,
             issued_at=now,
@@ -191,6 +191,15 @@ class StatusSigner:
         signed = token.sign(self._keyring.signer(Purpose.STATUS), chain)
         self._keep(conn, listed, token, signed)
         return signed
+
+    def _issue_time(self, conn: Connection, list_number: int) -> datetime:
+        """Return now, whole seconds, but never before the newest token.
+
+        A clock that was set back would hide what is signed behind what was.
+        """
+        now = self._clock.now().replace(microsecond=0)
+        last = _last_tokens(conn, list_number, 1)
+        return max(now, moment(last[0].issued_ms)) if last else now
 
     def _keep(
         self, conn: Connection, row: Row[*tuple[Any, ...]], token: StatusToken, signed: str
