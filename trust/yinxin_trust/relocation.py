@@ -269,7 +269,7 @@ def _chunks(conn: Connection, table: Table) -> Iterator[list[Mapping[str, Any]]]
     query = select(table)
     if table is schema.setting:
         query = query.where(schema.setting.c.name != MARK)
-    result = conn.execution_options(yield_per=_CHUNK).execute(query)
+    result = conn.execute(query.execution_options(yield_per=_CHUNK))
     for part in result.mappings().partitions():
         yield [dict(row) for row in part]
 
