@@ -49,10 +49,14 @@ class Form:
         self._members = members
         self._path = path
         self.violations = [] if violations is None else violations
+        if len(members) != len(known) or not all(map(members.__contains__, known)):
+            self._refuse_names(known)
+
+    def _refuse_names(self, known: Collection[str]) -> None:
         for name in known:
-            if name not in members:
+            if name not in self._members:
                 self.refuse(name, "is missing", "FIELD_MISSING")
-        if not members.keys() <= set(known):
+        if not self._members.keys() <= set(known):
             # The names are not repeated: a number may be among them.
             self.refuse("", f"has members other than {', '.join(known)}", "FIELD_UNKNOWN")
 
@@ -87,6 +91,8 @@ class Form:
         value = self._present(name, str, "a text")
         if value is None:
             return None
+        if value.isprintable() and 0 < len(value) <= max_characters and not value.isspace():
+            return value
         pattern = _UNPRINTABLE_IN_LINES if lines else _UNPRINTABLE
         if not value.strip() or len(value) > max_characters:
             self.refuse(name, f"1 to {max_characters} characters are expected", "FIELD_LENGTH")
@@ -158,10 +164,9 @@ class Form:
         return value
 
     def _present(self, name: str, kind: type[_T], description: str) -> _T | None:
-        if name not in self._members:
-            return None
-        value = self._members[name]
+        value = self._members.get(name)
         if type(value) is kind:
             return value
-        self.refuse(name, f"{description} is expected", "FIELD_TYPE")
+        if name in self._members:
+            self.refuse(name, f"{description} is expected", "FIELD_TYPE")
         return None

@@ -235,7 +235,7 @@ def _holders(form: Form) -> tuple[Holder, ...] | None:
         number = inner.parsed("number", partial(parse_number, kind))
         if name is not None and number is not None:
             holders.append(Holder(name, number))
-    if len({holder.number for holder in holders}) != len(holders):
+    if len(holders) > 1 and len({holder.number for holder in holders}) != len(holders):
         form.refuse("holders", "a holder occurs twice", "HOLDER_TWICE")
     return tuple(holders)
 

@@ -169,6 +169,8 @@ def _refuse(reason: str, message: str) -> NoReturn:
 def _normalise(text: str, *, keep_hyphens: bool) -> str:
     if len(text) > MAX_TEXT_CHARACTERS:
         _refuse("NUMBER_LENGTH", f"a number has at most {MAX_TEXT_CHARACTERS} characters")
+    if text.isascii() and text.isalnum() and text == text.upper():
+        return text
     value = text.translate(_FOLD)
     return value if keep_hyphens else value.replace("-", "")
 

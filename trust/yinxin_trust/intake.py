@@ -6,7 +6,6 @@ whether the authority, the type and the approval allow it. Nothing here writes.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -37,6 +36,7 @@ APPROVAL_AHEAD: Final = timedelta(minutes=5)
 """How far an authority's clock may be ahead of ours."""
 APPROVAL_AGE: Final = timedelta(days=30)
 """How long an approval may wait to be used."""
+_NONCE: Final = b'"nonce":"'
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,15 +230,11 @@ def body_hash(requests: Sequence[bytes]) -> bytes:
 
     The random nonce is left out, and so is the approval: a client that builds
     the same request anew after a lost answer means the same licence. Bytes
-    that do not parse are hashed as they are; they are refused later.
+    that are no request are hashed all the same; they are refused later.
     """
     digest = sha256(len(requests).to_bytes(4, "big"))
     for data in requests:
-        try:
-            document = json.loads(data)
-            document.pop("nonce", None)
-            same = json.dumps(document, sort_keys=True, separators=(",", ":")).encode()
-        except (ValueError, AttributeError, TypeError, RecursionError):
-            same = data
-        digest.update(sha256(same).digest())
+        # By its spelling, which canonical JSON fixes: parsed, it would cost ten times as much.
+        before, _, after = data.partition(_NONCE)
+        digest.update(sha256(before + after[after.find(b'"') :]).digest())
     return digest.digest()
