@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import TypeAlias
 
+import typer
 from typer.core import TyperArgument, TyperCommand, TyperGroup, TyperOption
 
 from yinxin_edge.terminal.text import Language, Texts
@@ -33,7 +34,8 @@ def localise(command: Command, texts: Texts, language: Language, path: str = "")
         command.help = words
         command.short_help = words.partition("\n")[0]
     command.rich_help_panel = texts.find("help.panel.commands", language)
-    for parameter in command.params:
+    # The help option is made when first asked for, and kept from then on.
+    for parameter in (*command.params, command.get_help_option(typer.Context(command))):
         if isinstance(parameter, Parameter):
             _localise_parameter(parameter, texts, language, path)
     if isinstance(command, TyperGroup):
