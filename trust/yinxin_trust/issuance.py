@@ -107,21 +107,23 @@ class Issuance:
         """
         command.context.check()
         request_claim.check_request_id(command.request_id)
-        key = RequestKey(
-            command.caller.principal_id, command.request_id, body_hash(command.requests)
-        )
+        # Keyed, since a request without its nonce could be guessed and confirmed.
+        digest = self._stores.vault.request_hash(body_hash(command.requests))
+        key = RequestKey(command.caller.principal_id, command.request_id, digest)
         for _ in range(_ATTEMPTS):
             with self._stores.storage.read() as conn:
                 earlier = request_claim.find_outcome(conn, key)
-                if earlier is not None:
-                    return self._replay(conn, earlier)
-                prepared, batch = self._prepare(conn, command, key)
+                replayed = [] if earlier is None else self._replay(conn, earlier)
+                prepared = self._prepare(conn, command, key) if earlier is None else None
+            if prepared is None:
+                return self._record_replay(command, replayed)
+            minted, batch = prepared
             try:
                 self._stores.committer.commit(batch)
             except UniqueError as error:
                 self._explain(error, command)
                 continue
-            return [minted.record for minted in prepared]
+            return [licence.record for licence in minted]
         raise UnavailableError(
             "other calls kept registering the same holders; try again", reason="CONTENTION"
         )
@@ -204,17 +206,42 @@ class Issuance:
                 "issuer_code": checked.authority.code,
                 "count": checked.approval.count,
                 "token": checked.token,
+                "requests": json.dumps(
+                    [
+                        [entry.digest.hex(), licence.record.identifier.body, 1]
+                        for entry, licence in zip(checked.requests, minted, strict=True)
+                    ],
+                    separators=(",", ":"),
+                ),
                 "created_ms": now_ms,
             },
         )
+        self._audit(batch, command, [licence.record for licence in minted])
+
+    def _audit(
+        self, batch: RowBatch, command: IssueCommand, records: Sequence[LicenceRecord]
+    ) -> None:
+        single = len(records) == 1
+        namespace = self._namespace
         self._stores.audit.add(
             batch,
             caller=command.caller,
-            method="IssueLicences",
-            resource=bodies[0] if len(bodies) == 1 else f"{len(bodies)} licences",
+            method=f"IssuanceService/{'IssueLicence' if single else 'BatchIssueLicences'}",
+            resource=namespace.licence_name(records[0].identifier)
+            if single
+            else namespace.resource,
             context=command.context,
-            item_count=len(bodies),
+            item_count=len(records),
         )
+
+    def _record_replay(
+        self, command: IssueCommand, records: list[LicenceRecord]
+    ) -> list[LicenceRecord]:
+        """Put a repeated call on record too: it is answered once more."""
+        batch = RowBatch()
+        self._audit(batch, command, records)
+        self._stores.committer.commit(batch)
+        return records
 
     def _replay(self, conn: Connection, outcome: bytes) -> list[LicenceRecord]:
         bodies: list[Json] = json.loads(outcome)

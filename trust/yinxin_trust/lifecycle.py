@@ -26,6 +26,7 @@ from yinxin_proto.error import (
     UnavailableError,
     Violation,
 )
+from yinxin_proto.identifier import LicenceIdentifier
 from yinxin_trust import request as request_claim
 from yinxin_trust import schema
 from yinxin_trust.access import Role
@@ -108,10 +109,11 @@ class Lifecycle:
         for _ in range(_ATTEMPTS):
             with self._stores.storage.read() as conn:
                 earlier = request_claim.find_outcome(conn, key)
-                if earlier is not None:
-                    return self._replay(conn, earlier)
-                checked = self._check(conn, command)
-                owners = self._owners(conn, checked)
+                replayed = [] if earlier is None else self._replay(conn, earlier)
+                checked = self._check(conn, command) if earlier is None else None
+                owners = {} if checked is None else self._owners(conn, checked)
+            if checked is None:
+                return self._record_replay(command, replayed)
             try:
                 records = self._write(command, key, checked, owners)
             except UniqueError as error:
@@ -254,18 +256,44 @@ class Lifecycle:
                 "issuer_code": checked.authority.code,
                 "count": checked.approval.count,
                 "token": command.approval,
+                "requests": json.dumps(
+                    [
+                        [change.request.digest.hex(), change.body, step.row.revision]
+                        for change, step in zip(checked.changes, steps, strict=True)
+                    ],
+                    separators=(",", ":"),
+                ),
                 "created_ms": now_ms,
             },
         )
-        single = len(steps) == 1
+        self._audit(batch, command, [step.identifier for step in steps])
+
+    def _audit(
+        self,
+        batch: RowBatch,
+        command: BatchChangeCommand,
+        identifiers: Sequence[LicenceIdentifier],
+    ) -> None:
+        single = len(identifiers) == 1
+        namespace = self._namespace
         self._stores.audit.add(
             batch,
             caller=command.caller,
-            method="ChangeLicenceStatus",
-            resource=steps[0].identifier.body if single else f"{len(steps)} licences",
+            method="LicenceService/ChangeLicenceStatus",
+            resource=namespace.licence_name(identifiers[0]) if single else namespace.resource,
             context=command.context,
-            item_count=len(steps),
+            item_count=len(identifiers),
         )
+
+    def _record_replay(
+        self, command: BatchChangeCommand, records: list[LicenceRecord]
+    ) -> list[LicenceRecord]:
+        """Put a repeated call on record too: it is answered once more."""
+        batch = RowBatch()
+        self._audit(batch, command, [record.identifier for record in records])
+        with self._stores.storage.write() as conn:
+            insert_rows(self._stores.storage, conn, batch)
+        return records
 
     def _replay(self, conn: Connection, outcome: bytes) -> list[LicenceRecord]:
         """Return the licences as that call left them, whatever happened since."""

@@ -196,6 +196,12 @@ approval: Final = Table(
     Column("issuer_code", Text, nullable=False),
     Column("count", Integer, nullable=False),
     Column("token", Text, nullable=False, comment="holds no subject data"),
+    Column(
+        "requests",
+        Text,
+        nullable=False,
+        comment="JSON: of each its digest in hexadecimal, its licence's body and version",
+    ),
     Column("created_ms", BigInteger, nullable=False),
     PrimaryKeyConstraint("digest"),
     Index("ix_approval_issuer", "issuer_code", "created_ms"),

@@ -29,6 +29,7 @@ from yinxin_proto.number import SubjectNumber
 _NONCE_BYTES: Final = 12
 _KEY_BYTES: Final = 32
 _SUBJECT_DOMAIN: Final = b"yinxin/index/subject/v1\0"
+_REQUEST_DOMAIN: Final = b"yinxin/index/request/v1\0"
 _LICENCE_NUMBER_DOMAIN: Final = b"yinxin/index/licence-number/v1\0"
 
 
@@ -133,6 +134,13 @@ class Vault:
         message = _SUBJECT_DOMAIN + kind.encode() + b"\0" + number.reveal().encode()
         value = hmac.digest(self._index[self.index_version], message, "sha256")
         return BlindIndex(kind, self.index_version, value)
+
+    def request_hash(self, digest: bytes) -> bytes:
+        """Return a keyed hash of a request's digest, 32 bytes.
+
+        A repeated request is recognised by it, and nobody can confirm a guess.
+        """
+        return hmac.digest(self._index[self.index_version], _REQUEST_DOMAIN + digest, "sha256")
 
     def derive(self, label: str) -> bytes:
         """Return a key for another use of this process's own, 32 bytes."""

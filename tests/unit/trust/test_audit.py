@@ -124,9 +124,11 @@ def test_a_token_serves_its_own_filter_and_key_alone(small: SmallRegion) -> None
 def test_an_issue_and_its_audit_row_stand_together(small: SmallRegion) -> None:
     licence = small.issue_one()
 
-    rows = listed(small, AuditFilter(resource=licence.identifier.body)).items
+    rows = listed(
+        small, AuditFilter(resource=small.region.namespace.licence_name(licence.identifier))
+    ).items
 
-    assert [(row.method, row.item_count) for row in rows] == [("IssueLicences", 1)]
+    assert [(row.method, row.item_count) for row in rows] == [("IssuanceService/IssueLicence", 1)]
 
 
 def test_a_refused_issue_leaves_no_row_of_success(small: SmallRegion) -> None:

@@ -138,6 +138,13 @@ class Admission:
 
     def _record(self, visit: Visit, outcome: str, reason: str) -> None:
         batch = RowBatch()
+        self.queue_record(visit, batch, outcome=outcome, reason=reason)
+        self._committer.commit(batch)
+
+    def queue_record(
+        self, visit: Visit, batch: RowBatch, *, outcome: str = OK, reason: str = ""
+    ) -> None:
+        """Queue the call's record beside what it made."""
         self._audit.add(
             batch,
             caller=visit.caller,
@@ -148,4 +155,3 @@ class Admission:
             outcome=outcome,
             reason=reason,
         )
-        self._committer.commit(batch)

@@ -30,6 +30,12 @@ def upgrade() -> None:
         sa.Column("issuer_code", sa.Text(), nullable=False),
         sa.Column("count", sa.Integer(), nullable=False),
         sa.Column("token", sa.Text(), nullable=False, comment="holds no subject data"),
+        sa.Column(
+            "requests",
+            sa.Text(),
+            nullable=False,
+            comment="JSON: of each its digest in hexadecimal, its licence's body and version",
+        ),
         sa.Column("created_ms", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("digest", name=op.f("pk_approval")),
     )
