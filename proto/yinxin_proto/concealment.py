@@ -9,7 +9,7 @@ and decoys among them hide how many claims there are.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from json.encoder import encode_basestring
 from typing import Final
 
@@ -20,7 +20,6 @@ from yinxin_proto.disclosure import (
     DOTS,
     HASH_NAME,
     RESERVED,
-    Disclosure,
     Hash,
     encode_each,
     hash_function,
@@ -37,6 +36,7 @@ out ``exp`` or ``status`` would outlive both."""
 SALT_BYTES: Final = 16
 MAX_DECOYS: Final = 64
 _SALTS_AT_ONCE: Final = 24
+_SCALARS: Final = frozenset({str, int, bool, float, type(None)})
 
 ENCODE_JSON: Final = json.JSONEncoder(
     ensure_ascii=False, allow_nan=False, separators=(",", ":")
@@ -60,40 +60,33 @@ class SD:
         return "SD(…)"
 
 
-def _salts(entropy: Entropy) -> Iterator[str]:
-    # Few calls, large pieces: the kernel is asked once for most licences.
-    while True:
-        pool = entropy.token(SALT_BYTES * _SALTS_AT_ONCE)
-        yield from encode_each(
-            [pool[at : at + SALT_BYTES] for at in range(0, len(pool), SALT_BYTES)]
-        )
-
-
 class _Concealment:
     """One tree of claims being concealed."""
 
-    __slots__ = ("disclosures", "hashing", "salts")
+    __slots__ = ("_entropy", "_salts", "encoded", "hashing")
 
     def __init__(self, entropy: Entropy, hashing: Hash) -> None:
-        self.salts = _salts(entropy)
         self.hashing = hashing
-        self.disclosures: list[Disclosure] = []
+        self.encoded: list[str] = []
+        self._entropy = entropy
+        self._salts: list[str] = []
 
     def object(self, claims: Mapping[str, Json], decoys: int = 0) -> dict[str, Json]:
         concealed: dict[str, Json] = {}
-        digests = [self.decoy() for _ in range(decoys)]
+        # §4.2.7: a decoy is the hash of a random value, so that nothing tells it apart.
+        hashes = [self.hashing(self.salt().encode("ascii")).digest() for _ in range(decoys)]
         for name, value in claims.items():
             if name in RESERVED:
                 raise InvalidArgumentError(
                     f"SD-JWT: no claim may be named {name}", reason=RESERVED[name]
                 )
-            if type(value) is SD:
-                digests.append(self.disclosure(name, value.value))
+            kind = type(value)
+            if kind is SD:
+                hashes.append(self.disclosure(f"{encode_basestring(name)},", value.value))
             else:
-                concealed[name] = self.value(value)
-        if digests:
-            digests.sort()
-            concealed[DIGESTS] = digests
+                concealed[name] = value if kind in _SCALARS else self.value(value)
+        if hashes:
+            concealed[DIGESTS] = sorted(encode_each(hashes))
         return concealed
 
     def value(self, value: Json) -> Json:
@@ -102,7 +95,7 @@ class _Concealment:
             return self.object(value)
         if kind is list or kind is tuple:
             return [
-                {DOTS: self.disclosure(None, element.value)}
+                {DOTS: b64url_encode(self.disclosure("", element.value))}
                 if type(element) is SD
                 else self.value(element)
                 for element in value
@@ -111,28 +104,31 @@ class _Concealment:
             raise InvalidArgumentError("SD-JWT: a mark directly within a mark", reason="CLAIMS")
         return value
 
-    def disclosure(self, name: str | None, value: Json) -> str:
-        value = self.value(value)
-        salt = next(self.salts)
-        text = encode_basestring(value) if type(value) is str else ENCODE_JSON(value)
-        if name is not None:
-            text = f"{encode_basestring(name)},{text}"
-        encoded = b64url_encode(f'["{salt}",{text}]'.encode())
-        digest = self.digest(encoded)
-        self.disclosures.append(Disclosure(encoded, digest, salt, name, value))
-        return digest
+    def disclosure(self, name: str, value: Json) -> bytes:
+        """Add a disclosure; return its hash.
 
-    def digest(self, text: str) -> str:
-        return b64url_encode(self.hashing(text.encode("ascii")).digest())
+        Args:
+            name: As JSON, with a comma; empty for an element of an array.
+            value: What is withheld.
+        """
+        text = encode_basestring(value) if type(value) is str else ENCODE_JSON(self.value(value))
+        encoded = b64url_encode(f'["{self.salt()}",{name}{text}]'.encode())
+        self.encoded.append(encoded)
+        return self.hashing(encoded.encode("ascii")).digest()
 
-    def decoy(self) -> str:
-        # §4.2.7: the hash of a random value, so that nothing tells it apart.
-        return self.digest(next(self.salts))
+    def salt(self) -> str:
+        if not self._salts:
+            # Few calls, large pieces: the kernel is asked once for most licences.
+            pool = self._entropy.token(SALT_BYTES * _SALTS_AT_ONCE)
+            self._salts = encode_each(
+                [pool[at : at + SALT_BYTES] for at in range(0, len(pool), SALT_BYTES)]
+            )
+        return self._salts.pop()
 
 
 def conceal(
     claims: Mapping[str, Json], *, entropy: Entropy, decoys: int = 0
-) -> tuple[dict[str, Json], tuple[Disclosure, ...]]:
+) -> tuple[dict[str, Json], tuple[str, ...]]:
     """Replace every ``SD`` mark of ``claims`` by a digest.
 
     Args:
@@ -143,7 +139,7 @@ def conceal(
 
     Returns:
         The payload, with ``_sd_alg`` where it holds digests, and the
-        disclosures, those within others first.
+        disclosures as they travel, those within others first.
 
     Raises:
         InvalidArgumentError: A reserved name, a mark directly within a mark,
@@ -158,6 +154,6 @@ def conceal(
         raise InvalidArgumentError(
             "SD-JWT: a claim that JSON cannot express", reason="CLAIMS"
         ) from error
-    if decoys or concealment.disclosures:
+    if decoys or concealment.encoded:
         payload[HASH_NAME] = DEFAULT_HASH
-    return payload, tuple(concealment.disclosures)
+    return payload, tuple(concealment.encoded)

@@ -143,6 +143,14 @@ def read_disclosures(encoded: Sequence[str], hashing: Hash) -> Contents:
     return contents
 
 
+def as_disclosures(encoded: Sequence[str], contents: Contents) -> tuple[Disclosure, ...]:
+    """Return what `read_disclosures` made of ``encoded``, one object each."""
+    return tuple(
+        Disclosure(text, digest, array[0], array[1] if len(array) == 3 else None, array[-1])
+        for text, (digest, array) in zip(encoded, contents.items(), strict=True)
+    )
+
+
 def _not_base64url() -> MalformedError:
     return MalformedError("SD-JWT: a disclosure is not canonical base64url", reason="BASE64URL")
 

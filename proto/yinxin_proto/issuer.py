@@ -9,7 +9,13 @@ from typing import Final
 
 from yinxin_proto.clock import Entropy
 from yinxin_proto.concealment import ENCODE_JSON, NEVER_CONCEALED, SD, TYP, conceal
-from yinxin_proto.disclosure import Disclosure
+from yinxin_proto.disclosure import (
+    DEFAULT_HASH,
+    Disclosure,
+    as_disclosures,
+    hash_function,
+    read_disclosures,
+)
 from yinxin_proto.error import InvalidArgumentError
 from yinxin_proto.jose import encode_header, sign_encoded
 from yinxin_proto.signature import Signer
@@ -24,12 +30,18 @@ class IssuedSdJwt:
 
     issuer_jwt: str
     """The issuer-signed JWT, in compact serialisation."""
-    disclosures: tuple[Disclosure, ...]
-    """All disclosures, those within others first."""
+    encoded_disclosures: tuple[str, ...]
+    """All disclosures as they travel, those within others first."""
+
+    @property
+    def disclosures(self) -> tuple[Disclosure, ...]:
+        """All disclosures, decoded."""
+        contents = read_disclosures(self.encoded_disclosures, hash_function(DEFAULT_HASH))
+        return as_disclosures(self.encoded_disclosures, contents)
 
     def to_text(self) -> str:
         """Return the token with all its disclosures."""
-        return "~".join([self.issuer_jwt, *[d.encoded for d in self.disclosures], ""])
+        return "~".join([self.issuer_jwt, *self.encoded_disclosures, ""])
 
 
 class Issuer:
@@ -72,14 +84,14 @@ class Issuer:
                 "SD-JWT VC: iss, nbf, exp, cnf, vct and status cannot be concealed",
                 reason="CONCEALED_CLAIM",
             )
-        payload, disclosures = conceal(claims, entropy=entropy, decoys=decoys)
+        payload, encoded_disclosures = conceal(claims, entropy=entropy, decoys=decoys)
         try:
             encoded = ENCODE_JSON(payload).encode()
         except (TypeError, ValueError, RecursionError) as error:
             raise InvalidArgumentError(
                 "SD-JWT: a claim that JSON cannot express", reason="CLAIMS"
             ) from error
-        return IssuedSdJwt(sign_encoded(self._signer, self._header, encoded), disclosures)
+        return IssuedSdJwt(sign_encoded(self._signer, self._header, encoded), encoded_disclosures)
 
 
 def issue(

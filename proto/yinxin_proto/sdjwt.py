@@ -24,6 +24,7 @@ from yinxin_proto.disclosure import (
     Contents,
     Disclosure,
     Hash,
+    as_disclosures,
     check_undisclosed,
     disclose,
     hash_function,
@@ -119,12 +120,7 @@ class SdJwt:
         Raises:
             MalformedError: See `read_disclosures`.
         """
-        return tuple(
-            Disclosure(encoded, digest, array[0], array[1] if len(array) == 3 else None, array[-1])
-            for encoded, (digest, array) in zip(
-                self.encoded_disclosures, self._read().items(), strict=True
-            )
-        )
+        return as_disclosures(self.encoded_disclosures, self._read())
 
     def _read(self) -> Contents:
         if self._contents is None:
