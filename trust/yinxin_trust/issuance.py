@@ -105,6 +105,7 @@ class Issuance:
             ConflictError: The request_id was used with another body.
             AlreadyExistsError: A licence number is taken.
         """
+        command.caller.require(Role.ISSUER)
         command.context.check()
         request_claim.check_request_id(command.request_id)
         # Keyed, since a request without its nonce could be guessed and confirmed.
@@ -132,7 +133,6 @@ class Issuance:
         self, conn: Connection, command: IssueCommand, key: RequestKey
     ) -> tuple[list[MintedLicence], RowBatch]:
         snapshot = self._stores.directory.snapshot(conn)
-        command.caller.require(Role.ISSUER)
         now = self._clock.now()
         checked = check_batch(
             command.requests,

@@ -103,6 +103,7 @@ class Lifecycle:
                 the newest (``REVISION``), or the request_id with another body.
             FailedPreconditionError: No transition from that state (``TRANSITION``).
         """
+        command.caller.require(Role.ISSUER)
         command.context.check()
         request_claim.check_request_id(command.request_id)
         key = RequestKey(command.caller.principal_id, command.request_id, command.body_hash())
@@ -124,7 +125,6 @@ class Lifecycle:
         raise UnavailableError("other calls kept interfering; try again", reason="CONTENTION")
 
     def _check(self, conn: Connection, command: BatchChangeCommand) -> CheckedChanges:
-        command.caller.require(Role.ISSUER)
         checked = check_changes(
             [(change.body, change.change_request) for change in command.changes],
             command.approval,

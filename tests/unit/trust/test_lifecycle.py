@@ -561,6 +561,15 @@ def test_only_an_issuer_may_change(small: SmallRegion, role: Role) -> None:
     assert error.reason == "ROLE"
 
 
+def test_who_lost_the_role_gets_no_earlier_answer_either(small: SmallRegion) -> None:
+    command = small.change_command(small.issue_one(), Operation.SUSPEND)
+    small.lifecycle.change(command)
+    caller = dataclasses.replace(command.caller, enabled=False)
+
+    error = refused(small, dataclasses.replace(command, caller=caller), PermissionDeniedError)
+    assert error.reason == "PRINCIPAL_DISABLED"
+
+
 def test_a_call_without_a_purpose_is_refused(small: SmallRegion) -> None:
     command = small.change_command(small.issue_one(), Operation.SUSPEND)
     silent = dataclasses.replace(command, context=dataclasses.replace(CONTEXT, purpose=""))
