@@ -25,18 +25,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from sqlalchemy import (
-    ARRAY,
-    Connection,
-    LargeBinary,
-    bindparam,
-    column,
-    exists,
-    func,
-    insert,
-    select,
-    update,
-)
+from sqlalchemy import Connection, insert
 
 from yinxin_edge.lease import Lease
 from yinxin_proto import checkpoint as checkpoint_format
@@ -45,76 +34,13 @@ from yinxin_proto.error import AlreadyExistsError, FailedPreconditionError, Inte
 from yinxin_proto.merkle import EMPTY_ROOT, TreeHead
 from yinxin_proto.note import LineSigner
 from yinxin_proto.tile import Extension, TileId, append, edge_tiles
+from yinxin_trust import log_statement as statement
 from yinxin_trust import schema
 from yinxin_trust.ledger import no_such_log, read_tiles
 from yinxin_trust.storage import Storage
 
 MAX_BATCH: Final = 4096
 """Entries placed in one transaction: on SQLite it holds up every other writer."""
-
-# Statements are built once: building one costs as much as SQLite takes to run it.
-_head, _tile, _entry = schema.log_head, schema.log_tile, schema.log_entry
-_THIS_LOG: Final = _head.c.log_number == bindparam("log")
-_UNPLACED: Final = (_entry.c.log_number == bindparam("log")) & _entry.c.idx.is_(None)
-_LOOK: Final = select(
-    _head.c.size, _head.c.signed_size, exists().where(_UNPLACED).label("waiting")
-).where(_THIS_LOG)
-_LOCK_HEAD: Final = (
-    select(
-        _head.c.origin,
-        _head.c.size,
-        _head.c.root,
-        _head.c.epoch,
-        _head.c.signed_size,
-        _head.c.checkpoint,
-    )
-    .where(_THIS_LOG)
-    .with_for_update()
-)
-# Not ordered here: with a million waiting, each batch would sort them all.
-_WAITING: Final = (
-    select(_entry.c.queued_ms, _entry.c.entry).where(_UNPLACED).limit(bindparam("limit"))
-)
-_GROW_TILE: Final = (
-    update(_tile)
-    .where(
-        _tile.c.log_number == bindparam("log"),
-        _tile.c.level == bindparam("at_level"),
-        _tile.c.tile_index == bindparam("at_index"),
-    )
-    .values(hashes=bindparam("grown"))
-)
-_ADD_TILE: Final = insert(_tile)
-_PLACE_ONE: Final = (
-    update(_entry)
-    .where(_UNPLACED, _entry.c.entry == bindparam("placed"))
-    .values(idx=bindparam("at"))
-)
-_unnested: Final = (
-    func.unnest(bindparam("placed", type_=ARRAY(LargeBinary)))
-    .table_valued(column("entry", LargeBinary), with_ordinality="position")
-    .render_derived("placed")
-)
-_PLACE_ALL: Final = (
-    update(_entry)
-    .where(_UNPLACED, _entry.c.entry == _unnested.c.entry)
-    .values(idx=bindparam("first") + _unnested.c.position - 1)
-)
-_ADVANCE: Final = (
-    update(_head)
-    .where(_THIS_LOG, _head.c.size == bindparam("old_size"), _head.c.epoch <= bindparam("mine"))
-    .values(size=bindparam("new_size"), root=bindparam("new_root"), epoch=bindparam("mine"))
-)
-_STORE_CHECKPOINT: Final = (
-    update(_head)
-    .where(
-        _THIS_LOG,
-        _head.c.size == bindparam("old_size"),
-        _head.c.root == bindparam("old_root"),
-        _head.c.signed_size < bindparam("old_size"),
-    )
-    .values(signed_size=bindparam("old_size"), checkpoint=bindparam("note"))
-)
 
 
 def create_log(conn: Connection, *, log_number: int, origin: str, signer: LineSigner) -> None:
@@ -126,7 +52,7 @@ def create_log(conn: Connection, *, log_number: int, origin: str, signer: LineSi
     """
     checkpoint = Checkpoint(origin=origin, size=0, root=EMPTY_ROOT)
     conn.execute(
-        insert(_head).values(
+        insert(schema.log_head).values(
             log_number=log_number,
             origin=origin,
             epoch=0,
@@ -207,7 +133,7 @@ class Sequencer:
 
     def _look(self) -> tuple[int, int, bool]:
         with self._storage.read() as conn:
-            row = conn.execute(_LOOK, {"log": self._log}).one_or_none()
+            row = conn.execute(statement.LOOK, {"log": self._log}).one_or_none()
         if row is None:
             raise no_such_log(self._log)
         return row.size, row.signed_size, bool(row.waiting)
@@ -237,7 +163,7 @@ class Sequencer:
 
     def _waiting(self, conn: Connection) -> list[bytes]:
         """Return up to a batch of entries without an index, oldest first among them."""
-        rows = conn.execute(_WAITING, {"log": self._log, "limit": self._max_batch})
+        rows = conn.execute(statement.WAITING, {"log": self._log, "limit": self._max_batch})
         return [entry for _, entry in sorted((at, bytes(entry)) for at, entry in rows)]
 
     def _sign(self) -> None:
@@ -253,7 +179,7 @@ class Sequencer:
             self._signed = head.tree
             note = checkpoint.sign([self._signer])
             stored = conn.execute(
-                _STORE_CHECKPOINT,
+                statement.STORE_CHECKPOINT,
                 {"log": self._log, "old_size": size, "old_root": root, "note": note},
             )
             _expect(stored.rowcount, 1, reason="HEAD")
@@ -261,7 +187,7 @@ class Sequencer:
     def _lock_head(self, conn: Connection) -> _LockedHead:
         """Lock lease and head, in this order, and refuse what contradicts itself."""
         self._lease.check_in(conn)
-        row = conn.execute(_LOCK_HEAD, {"log": self._log}).one_or_none()
+        row = conn.execute(statement.LOCK_HEAD, {"log": self._log}).one_or_none()
         if row is None:
             raise no_such_log(self._log)
         if row.epoch > self._lease.epoch:
@@ -309,9 +235,9 @@ class Sequencer:
             else:
                 added.append(self._tile_row(tile, hashes))
         if grown:
-            _expect(conn.execute(_GROW_TILE, grown).rowcount, len(grown), reason="TILES")
+            _expect(conn.execute(statement.GROW_TILE, grown).rowcount, len(grown), reason="TILES")
         if added:
-            conn.execute(_ADD_TILE, added)
+            conn.execute(statement.ADD_TILE, added)
 
     def _tile_row(self, tile: TileId, hashes: bytes) -> dict[str, object]:
         return {
@@ -325,13 +251,13 @@ class Sequencer:
         if conn.dialect.name == "postgresql":
             # One statement: row by row, each would wait for the server's answer.
             values = {"log": self._log, "placed": list(entries), "first": first}
-            changed = conn.execute(_PLACE_ALL, values).rowcount
+            changed = conn.execute(statement.PLACE_ALL, values).rowcount
         else:
             rows = [
                 {"log": self._log, "placed": entry, "at": first + offset}
                 for offset, entry in enumerate(entries)
             ]
-            changed = conn.execute(_PLACE_ONE, rows).rowcount
+            changed = conn.execute(statement.PLACE_ONE, rows).rowcount
         _expect(changed, len(entries), reason="ENTRIES")
 
     def _advance(self, conn: Connection, old: TreeHead, new: TreeHead) -> None:
@@ -342,7 +268,7 @@ class Sequencer:
             "new_root": new.root,
             "mine": self._lease.epoch,
         }
-        if conn.execute(_ADVANCE, values).rowcount != 1:
+        if conn.execute(statement.ADVANCE, values).rowcount != 1:
             raise FailedPreconditionError(
                 "the log's head moved under this sequencer; another one has taken over",
                 reason="LEASE_LOST",
