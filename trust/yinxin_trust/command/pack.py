@@ -43,9 +43,9 @@ def export(
             files = collect(conn, now)
             view = current_view(conn, now)
             head = signed_head(conn, LICENCES)
+            authorities = TrustList.parse(view.target(TRUST_TARGET)).authorities
     write = write_zip if out.suffix.lower() == _ZIP else write_directory
     write(files, out)
-    authorities = TrustList.parse(view.target(TRUST_TARGET)).authorities
     members = [
         (terminal.text("pack.trust"), view.versions["targets"]),
         (terminal.text("pack.authorities"), len(authorities)),
