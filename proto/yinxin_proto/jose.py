@@ -13,10 +13,9 @@ from __future__ import annotations
 import binascii
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import lru_cache
 from types import MappingProxyType
-from typing import Final
+from typing import Final, NamedTuple
 
 from yinxin_proto.error import InvalidArgumentError, MalformedError, VerificationError
 from yinxin_proto.signature import PublicKey, Signer
@@ -35,8 +34,7 @@ _TEXTS: Final = ("typ", "cty")
 _NO_HEADER: Final[Mapping[str, Json]] = MappingProxyType({})
 
 
-@dataclass(frozen=True, slots=True)
-class UnverifiedJws:
+class UnverifiedJws(NamedTuple):
     """A well-formed JWS of which nothing is believed yet."""
 
     token: str

@@ -7,6 +7,7 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Any, Final
 
+from yinxin_proto.licence import TYPE_PREFIX
 from yinxin_proto.scope import Authority
 from yinxin_verifier.region import RegionTrust
 
@@ -35,21 +36,27 @@ class TrustSet:
         peers: Regions that home recognises.
     """
 
-    __slots__ = ("_by_domain", "_issuers", "home")
+    __slots__ = ("_by_domain", "_issuers", "_types", "home")
 
     def __init__(self, *, home: RegionTrust, peers: Iterable[RegionTrust] = ()) -> None:
         self.home = home
         self._by_domain: dict[str, RegionTrust] = {}
         self._issuers: dict[str, tuple[RegionTrust, Authority]] = {}
+        self._types: dict[str, str] = {}
         # Home last: whatever a peer claims, home's names stay home's.
         for region in (*peers, home):
             self._by_domain[region.domain] = region
             for iss, authority in region.issuers().items():
                 self._issuers[iss] = (region, authority)
+                self._types.update((TYPE_PREFIX + s.type, s.type) for s in authority.types)
 
     def issuer(self, iss: object) -> tuple[RegionTrust, Authority] | None:
         """Return the region and authority that an ``iss`` names, if any."""
         return self._issuers.get(iss) if type(iss) is str else None
+
+    def licence_type(self, vct: object) -> str | None:
+        """Return the type of a ``vct`` that some authority issues; None says nothing."""
+        return self._types.get(vct) if type(vct) is str else None
 
     def region(self, domain: str) -> RegionTrust | None:
         """Return the region of a domain, if it is known."""
