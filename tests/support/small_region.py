@@ -30,7 +30,7 @@ from yinxin_trust.changecommand import BatchChangeCommand, ChangeCommand, Licenc
 from yinxin_trust.context import CallContext
 from yinxin_trust.directory import touch
 from yinxin_trust.issuance import IssueCommand
-from yinxin_trust.lifecycle import Lifecycle, LifecycleStores
+from yinxin_trust.lifecycle import Lifecycle
 from yinxin_trust.record import LicenceRecord
 from yinxin_trust.region import Region
 from yinxin_trust.registration import NewAuthority
@@ -94,7 +94,6 @@ class SmallRegion:
     region: Region
     clock: FixedClock
     approval_keys: Mapping[str, SigningKey]
-    lifecycle: Lifecycle
     requests_made: int = 0
 
     @classmethod
@@ -127,22 +126,17 @@ class SmallRegion:
                     )
                     region.registrar.assign(conn, issuer, Role.ISSUER, by="test")
             undo.pop_all()
-        stores = LifecycleStores(
-            storage=region.storage,
-            directory=region.directory,
-            subjects=region.subjects,
-            holding=region.holding,
-            audit=region.audit,
-        )
-        lifecycle = Lifecycle(
-            stores=stores, namespace=region.namespace, clock=clock, entropy=source
-        )
-        return cls(region, clock, keys, lifecycle)
+        return cls(region, clock, keys)
 
     @classmethod
     def for_threads(cls, database_url: str = "sqlite://") -> Self:
         """Found one whose entropy several threads may use."""
         return cls.found(database_url, SystemEntropy())
+
+    @property
+    def lifecycle(self) -> Lifecycle:
+        """Changes its licences."""
+        return self.region.lifecycle
 
     def caller(self, code: str = AUTHORITY) -> Principal:
         """The principal that acts for an authority."""

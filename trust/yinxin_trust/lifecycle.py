@@ -51,6 +51,7 @@ from yinxin_trust.statechange import (
 from yinxin_trust.storage import Storage
 from yinxin_trust.subject import Subject, SubjectDirectory
 from yinxin_trust.transition import State, transition
+from yinxin_trust.vault import Vault
 
 _ATTEMPTS: Final = 8
 _QUERY_WIDTH: Final = 500
@@ -64,6 +65,7 @@ class LifecycleStores:
     directory: Directory
     subjects: SubjectDirectory
     holding: Holding
+    vault: Vault
     audit: AuditTrail
 
 
@@ -106,7 +108,9 @@ class Lifecycle:
         command.caller.require(Role.ISSUER)
         command.context.check()
         request_claim.check_request_id(command.request_id)
-        key = RequestKey(command.caller.principal_id, command.request_id, command.body_hash())
+        # Keyed, since a request without its nonce could be guessed and confirmed.
+        digest = self._stores.vault.request_hash(command.body_hash())
+        key = RequestKey(command.caller.principal_id, command.request_id, digest)
         for _ in range(_ATTEMPTS):
             with self._stores.storage.read() as conn:
                 earlier = request_claim.find_outcome(conn, key)

@@ -160,6 +160,7 @@ class Region:
             directory=self.directory,
             subjects=self.subjects,
             holding=self.holding,
+            vault=self.vault,
             audit=self.audit,
         )
         return Lifecycle(
