@@ -8,6 +8,7 @@ everything else in the transaction.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from operator import itemgetter
 from typing import Any, Final
 
 from sqlalchemy import (
@@ -26,6 +27,7 @@ from sqlalchemy import (
 from yinxin_proto.error import InternalError
 
 Row = Mapping[str, Any]
+Values = tuple[Any, ...]
 
 _AS_THEY_ARE: Final = (Integer, LargeBinary, String)
 """Types whose values SQLite's driver stores as Core would; others Core converts."""
@@ -55,20 +57,19 @@ def bulk_insert(connection: Connection, table: Table, rows: Sequence[Row]) -> in
     """
     if not rows:
         return 0
-    columns = _columns(table, rows)
+    columns = _columns(table, rows[0])
+    values = _values([column.key for column in columns], rows)
     if connection.dialect.name == "postgresql":
-        _copy(connection, table, columns, rows)
+        _copy(connection, table, columns, values)
     elif all(isinstance(column.type, _AS_THEY_ARE) for column in columns):
-        _executemany(connection, table, columns, rows)
+        _executemany(connection, table, columns, values)
     else:
         connection.execute(insert(table), rows)
     return len(rows)
 
 
-def _columns(table: Table, rows: Sequence[Row]) -> list[Column[Any]]:
-    keys = rows[0].keys()
-    if any(row.keys() != keys for row in rows):
-        raise InternalError("rows of one bulk insert differ in their columns", reason="BULK_ROWS")
+def _columns(table: Table, row: Row) -> list[Column[Any]]:
+    keys = row.keys()
     unknown = keys - table.columns.keys()
     if unknown:
         raise InternalError(
@@ -81,8 +82,20 @@ def _columns(table: Table, rows: Sequence[Row]) -> list[Column[Any]]:
     return columns
 
 
+def _values(keys: Sequence[str], rows: Sequence[Row]) -> list[Values]:
+    """Return the rows as tuples, refusing what does not have exactly these keys."""
+    if {len(keys)}.issuperset(map(len, rows)):
+        try:
+            if len(keys) > 1:
+                return list(map(itemgetter(*keys), rows))
+            return [(row[keys[0]],) for row in rows]
+        except KeyError:
+            pass  # as many keys, but others
+    raise InternalError("rows of one bulk insert differ in their columns", reason="BULK_ROWS")
+
+
 def _executemany(
-    connection: Connection, table: Table, columns: Sequence[Column[Any]], rows: Sequence[Row]
+    connection: Connection, table: Table, columns: Sequence[Column[Any]], rows: Sequence[Values]
 ) -> None:
     # Straight to the driver: Core's own executemany looks at every value of every
     # row, which costs as much as SQLite takes to store it.
@@ -91,18 +104,16 @@ def _executemany(
     marks = ", ".join("?" * len(columns))
     into = f"{preparer.format_table(table)} ({names})"
     statement = f"INSERT INTO {into} VALUES ({marks})"  # noqa: S608 - our own schema's names
-    keys = [column.key for column in columns]
-    connection.exec_driver_sql(statement, [tuple([row[key] for key in keys]) for row in rows])
+    connection.exec_driver_sql(statement, list(rows))
 
 
 def _copy(
-    connection: Connection, table: Table, columns: Sequence[Column[Any]], rows: Sequence[Row]
+    connection: Connection, table: Table, columns: Sequence[Column[Any]], rows: Sequence[Values]
 ) -> None:
     dialect = connection.dialect
     preparer = dialect.identifier_preparer
     names = ", ".join(preparer.format_column(column) for column in columns)
     statement = f"COPY {preparer.format_table(table)} ({names}) FROM STDIN (FORMAT BINARY)"
-    keys = [column.key for column in columns]
     driver: Any = connection.connection.driver_connection
     with driver.cursor() as cursor, cursor.copy(statement) as copy:
         # Binary COPY converts nothing on the server: without this, an int of 3
@@ -110,7 +121,7 @@ def _copy(
         copy.set_types([_type_name(column, dialect) for column in columns])
         write_row = copy.write_row
         for row in rows:
-            write_row([row[key] for key in keys])
+            write_row(row)
 
 
 def _type_name(column: Column[Any], dialect: Dialect) -> str:

@@ -25,6 +25,10 @@ from yinxin_proto.error import ConfigurationError
 
 _MAX_IDLE_LOG_BYTES: Final = 64 << 20
 _STATEMENT_CACHE: Final = 256
+_WRITER_CACHE_KIB: Final = 64 << 10
+"""A batch touches thousands of pages: what does not fit is written, and often read, twice."""
+_CHECKPOINT_PAGES: Final = 8000
+"""32 MB. Pages that several commits touch are then folded into the file once."""
 
 
 class SqliteBackend:
@@ -134,6 +138,8 @@ class SqliteBackend:
             )
         driver.execute(f"PRAGMA synchronous={'OFF' if self._temporary else 'FULL'}")
         driver.execute(f"PRAGMA journal_size_limit={_MAX_IDLE_LOG_BYTES}")
+        driver.execute(f"PRAGMA cache_size=-{_WRITER_CACHE_KIB}")
+        driver.execute(f"PRAGMA wal_autocheckpoint={_CHECKPOINT_PAGES}")
         return driver
 
     def _connect_reader(self) -> sqlite3.Connection:
