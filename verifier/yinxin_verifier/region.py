@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from yinxin_proto import checkpoint as checkpoint_format
-from yinxin_proto.checkpoint import VerifiedCheckpoint
+from yinxin_proto.checkpoint import Checkpoint, VerifiedCheckpoint
 from yinxin_proto.cosignature import CosignatureVerifier
 from yinxin_proto.error import MalformedError
 from yinxin_proto.logkey import FrozenHead, LogKind
@@ -144,6 +144,11 @@ class RegionTrust:
             verified = checkpoint_format.parse(note).verify(log.verifier, self.witnesses)
             _remember(self._checkpoints, note, verified)
         return verified
+
+    def known_checkpoint(self, note: bytes) -> Checkpoint | None:
+        """Return what a note says that was verified before; None if it was not."""
+        verified = self._checkpoints.get(note)
+        return None if verified is None else verified.checkpoint
 
     def consistency(self, origin: str, smaller: int, larger: int) -> Sequence[bytes] | None:
         """Return the proof that ties two sizes of a log, if we hold it."""
