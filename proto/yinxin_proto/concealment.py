@@ -9,6 +9,7 @@ and decoys among them hide how many claims there are.
 from __future__ import annotations
 
 import json
+from binascii import b2a_base64
 from collections.abc import Mapping
 from json.encoder import encode_basestring
 from typing import Final
@@ -35,7 +36,8 @@ out ``exp`` or ``status`` would outlive both."""
 
 SALT_BYTES: Final = 16
 MAX_DECOYS: Final = 64
-_SALTS_AT_ONCE: Final = 24
+_SALTS_AT_ONCE: Final = 16
+_TO_URL: Final = bytes.maketrans(b"+/", b"-_")
 _SCALARS: Final = frozenset({str, int, bool, float, type(None)})
 
 ENCODE_JSON: Final = json.JSONEncoder(
@@ -63,26 +65,27 @@ class SD:
 class _Concealment:
     """One tree of claims being concealed."""
 
-    __slots__ = ("_entropy", "_salts", "encoded", "hashing")
+    __slots__ = ("_entropy", "_hashing", "_salts", "encoded")
 
     def __init__(self, entropy: Entropy, hashing: Hash) -> None:
-        self.hashing = hashing
         self.encoded: list[str] = []
         self._entropy = entropy
+        self._hashing = hashing
         self._salts: list[str] = []
 
     def object(self, claims: Mapping[str, Json], decoys: int = 0) -> dict[str, Json]:
         concealed: dict[str, Json] = {}
         # §4.2.7: a decoy is the hash of a random value, so that nothing tells it apart.
-        hashes = [self.hashing(self.salt().encode("ascii")).digest() for _ in range(decoys)]
+        hashes = [self._hashing(self._salt().encode("ascii")).digest() for _ in range(decoys)]
+        if not RESERVED.keys().isdisjoint(claims):
+            name = next(name for name in claims if name in RESERVED)
+            raise InvalidArgumentError(
+                f"SD-JWT: no claim may be named {name}", reason=RESERVED[name]
+            )
         for name, value in claims.items():
-            if name in RESERVED:
-                raise InvalidArgumentError(
-                    f"SD-JWT: no claim may be named {name}", reason=RESERVED[name]
-                )
             kind = type(value)
             if kind is SD:
-                hashes.append(self.disclosure(f"{encode_basestring(name)},", value.value))
+                hashes.append(self._disclosure(f"{encode_basestring(name)},", value.value))
             else:
                 concealed[name] = value if kind in _SCALARS else self.value(value)
         if hashes:
@@ -95,7 +98,7 @@ class _Concealment:
             return self.object(value)
         if kind is list or kind is tuple:
             return [
-                {DOTS: b64url_encode(self.disclosure("", element.value))}
+                {DOTS: b64url_encode(self._disclosure("", element.value))}
                 if type(element) is SD
                 else self.value(element)
                 for element in value
@@ -104,7 +107,7 @@ class _Concealment:
             raise InvalidArgumentError("SD-JWT: a mark directly within a mark", reason="CLAIMS")
         return value
 
-    def disclosure(self, name: str, value: Json) -> bytes:
+    def _disclosure(self, name: str, value: Json) -> bytes:
         """Add a disclosure; return its hash.
 
         Args:
@@ -112,11 +115,14 @@ class _Concealment:
             value: What is withheld.
         """
         text = encode_basestring(value) if type(value) is str else ENCODE_JSON(self.value(value))
-        encoded = b64url_encode(f'["{self.salt()}",{name}{text}]'.encode())
-        self.encoded.append(encoded)
-        return self.hashing(encoded.encode("ascii")).digest()
+        salt = self._salts.pop() if self._salts else self._salt()
+        data = f'["{salt}",{name}{text}]'.encode()
+        # As `b64url_encode`, but both the bytes and the text are wanted.
+        encoded = b2a_base64(data, newline=False).rstrip(b"=").translate(_TO_URL)
+        self.encoded.append(encoded.decode("ascii"))
+        return self._hashing(encoded).digest()
 
-    def salt(self) -> str:
+    def _salt(self) -> str:
         if not self._salts:
             # Few calls, large pieces: the kernel is asked once for most licences.
             pool = self._entropy.token(SALT_BYTES * _SALTS_AT_ONCE)
