@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final, NoReturn
 
 from yinxin_proto.checkdigit import IDENTIFIER_CHECKS, identifier_check, identifier_state
@@ -80,7 +81,7 @@ class LicenceIdentifier:
 
 
 class IdentifierSeries:
-    """The identifiers of one type and issuer, as a verifier meets them by the thousand.
+    """The identifiers of one type and issuer: they are made and met by the thousand.
 
     What type and issuer contribute to the check character is computed once.
 
@@ -92,9 +93,11 @@ class IdentifierSeries:
         InvalidArgumentError: A character that no identifier has.
     """
 
-    __slots__ = ("_prefix", "_state")
+    __slots__ = ("_issuer", "_prefix", "_state", "_type")
 
     def __init__(self, *, type: str, issuer: str) -> None:  # noqa: A002
+        self._type = type
+        self._issuer = issuer
         self._prefix = f"{PREFIX}{type}.{issuer}."
         self._state = identifier_state(type + issuer)
 
@@ -111,6 +114,18 @@ class IdentifierSeries:
             return False
         serial, version, check = match.groups()
         return IDENTIFIER_CHECKS[identifier_state(serial + version, self._state)] == check
+
+    def identifier(self, serial: str, version: int) -> LicenceIdentifier:
+        """Return the one of that serial and version.
+
+        Raises:
+            InvalidArgumentError: ``IDENTIFIER_SERIAL`` or ``IDENTIFIER_VERSION``.
+        """
+        _check_tail(serial, version)
+        state = identifier_state(f"{serial}{version:03}", self._state)
+        return LicenceIdentifier(
+            self._type, self._issuer, serial, version, IDENTIFIER_CHECKS[state]
+        )
 
 
 def parse(text: str, *, allow_wrong_check: bool = False) -> LicenceIdentifier:
@@ -171,11 +186,16 @@ def new(*, type: str, issuer: str, serial: str, version: int = 1) -> LicenceIden
         InvalidArgumentError: As `parse`; a type or issuer without a valid
             credit code too.
     """
-    if not is_credit_code(type[:18]):
-        _refuse("IDENTIFIER_TYPE", "a licence type begins with a valid credit code")
+    return _own_series(type, issuer).identifier(serial, version)
+
+
+@lru_cache(maxsize=1024)
+def _own_series(type_: str, issuer: str) -> IdentifierSeries:
+    if not is_type(type_) or not is_credit_code(type_[:18]):
+        _refuse("IDENTIFIER_TYPE", "a licence type is a valid credit code and a sequence of three")
     if not is_credit_code(issuer):
         _refuse("IDENTIFIER_ISSUER", "an issuer is named by a valid credit code")
-    return _build(type, issuer, serial, version)
+    return IdentifierSeries(type=type_, issuer=issuer)
 
 
 def is_type(text: str) -> bool:
@@ -192,15 +212,19 @@ def _build(
         _refuse(
             "IDENTIFIER_ISSUER", f"an issuer is 1 to {MAX_ISSUER_CHARACTERS} digits and capitals"
         )
+    _check_tail(serial, version)
+    if check is None:
+        check = identifier_check(f"{type_}{issuer}{serial}{version:03}")
+    return LicenceIdentifier(type_, issuer, serial, version, check)
+
+
+def _check_tail(serial: str, version: int) -> None:
     if _SERIAL.fullmatch(serial) is None:
         _refuse(
             "IDENTIFIER_SERIAL", f"a serial is 1 to {MAX_SERIAL_CHARACTERS} digits and capitals"
         )
     if not 1 <= version <= MAX_VERSION:
         _refuse("IDENTIFIER_VERSION", f"a version is 1 to {MAX_VERSION}")
-    if check is None:
-        check = identifier_check(f"{type_}{issuer}{serial}{version:03}")
-    return LicenceIdentifier(type_, issuer, serial, version, check)
 
 
 def _refuse(reason: str, message: str) -> NoReturn:
