@@ -32,6 +32,8 @@ MAX_OPENING_BYTES: Final = 1024
 
 _CODE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 _U64: Final = 1 << 64
+_LENGTHS: Final = tuple(size.to_bytes(4, "big") for size in range(MAX_TEXT_BYTES + 1))
+"""Every length that a field may have, as written before it."""
 
 
 class LeafKind(IntEnum):
@@ -48,7 +50,7 @@ class LeafKind(IntEnum):
 def _entry(kind: LeafKind, fields: Iterable[bytes], salt: bytes) -> bytes:
     if len(salt) != SALT_SIZE:
         raise InvalidArgumentError("leaf: a salt is 32 bytes", reason="LEAF_SALT")
-    framed = b"".join([len(field).to_bytes(4, "big") + field for field in fields])
+    framed = b"".join([_LENGTHS[len(field)] + field for field in fields])
     return sha256(LABEL + kind.to_bytes(2, "big") + framed + salt).digest()
 
 
