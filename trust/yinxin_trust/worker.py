@@ -7,6 +7,7 @@ is on no command line, in no environment and in no file.
 from __future__ import annotations
 
 import logging
+import signal
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
@@ -23,7 +24,7 @@ from yinxin_trust.background import Background
 from yinxin_trust.peerrevocation import PeerRevocation
 from yinxin_trust.region import Region
 from yinxin_trust.servercertificate import ServerCertificate
-from yinxin_trust.service import services
+from yinxin_trust.service import CALL_LIMITS, services
 from yinxin_trust.trustlisting import get_anchors
 
 BACKGROUND: Final = "background"
@@ -72,6 +73,8 @@ def run_worker(settings: ProcessSettings, link: WorkerLink) -> None:
 
 def run_background(settings: ProcessSettings, link: WorkerLink) -> None:
     """Sequence and publish until told to stop: a supervisor's target."""
+    # Whoever signals the whole group means the supervisor, which keeps the order.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     journal = _journal(settings)
     with Region.open(settings.directory, passphrase=settings.passphrase) as region:
         background = Background(region=region, directory=settings.directory, journal=journal)
@@ -83,7 +86,7 @@ def make_server(region: Region, settings: ProcessSettings, journal: Journal) -> 
     """Return one worker's server over an opened region, not yet started."""
     table = region.settings.server
     return Server(
-        settings=ServerSettings(listen=settings.address, threads=table.threads),
+        settings=ServerSettings(listen=settings.address, threads=table.threads, limits=CALL_LIMITS),
         services=services(region),
         credentials=server_credentials(
             ServerCertificate(region=region, directory=settings.directory).identity()

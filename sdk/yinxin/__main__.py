@@ -1,0 +1,7 @@
+"""``python -m yinxin``: the command line."""
+
+import sys
+
+from yinxin.command import main
+
+sys.exit(main())
