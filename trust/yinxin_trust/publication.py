@@ -150,6 +150,13 @@ def first_root(conn: Connection) -> bytes:
     return data
 
 
+def trust_list_version(conn: Connection) -> int:
+    """Return the version of the trust role, without verifying anything."""
+    f = schema.published_file.c
+    paths = conn.execute(select(f.path).where(f.path.like("metadata/%.targets.json"))).scalars()
+    return max((int(path.split("/")[1].split(".")[0]) for path in paths), default=0)
+
+
 def current_view(conn: Connection, now: datetime) -> RepositoryView:
     """Return the verified present state, from the first root on."""
     return RepositoryView.load(first_root(conn), reader(conn), now)

@@ -173,8 +173,16 @@ status_index: Final = Table(
     Column("idx", Integer, nullable=False),
     Column("value", SmallInteger, nullable=False, server_default=text("0")),
     PrimaryKeyConstraint("list_number", "idx"),
+    Index(
+        "ix_status_index_set",
+        "list_number",
+        sqlite_where=text("value <> 0"),
+        postgresql_where=text("value <> 0"),
+    ),
     **_ONE_TREE,
 )
+STATUS_IS_SET: Final = text("value <> 0")
+"""Condition, word for word the index's: SQLite uses a partial index for no other."""
 
 request: Final = Table(
     "request",

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from sqlalchemy import Connection, Row, bindparam, delete, select, update
+from sqlalchemy import Connection, Row, and_, bindparam, delete, func, select, update
 
 from yinxin_ca.keystore import Purpose
 from yinxin_proto.clock import Clock
@@ -124,6 +124,26 @@ def token_at(conn: Connection, uri: str, at: datetime | None = None) -> SignedSt
     )
 
 
+def tokens_at(conn: Connection, at: datetime) -> dict[str, str]:
+    """Return the token of every list that was in force at a moment, by uri."""
+    t, lists = schema.status_token.c, schema.status_list.c
+    newest = (
+        select(t.list_number, func.max(t.issued_ms).label("issued_ms"))
+        .where(t.issued_ms <= milliseconds(at))
+        .group_by(t.list_number)
+        .subquery()
+    )
+    query = (
+        select(lists.uri, t.token)
+        .join_from(schema.status_token, schema.status_list, t.list_number == lists.list_number)
+        .join(
+            newest,
+            and_(t.list_number == newest.c.list_number, t.issued_ms == newest.c.issued_ms),
+        )
+    )
+    return {row.uri: row.token for row in conn.execute(query)}
+
+
 class StatusSigner:
     """Signs the lists that need it.
 
@@ -172,13 +192,28 @@ class StatusSigner:
         )
 
     def _sign(self, conn: Connection, listed: Row[*tuple[Any, ...]], log_size: int) -> str:
+        token, signed = self.sign_now(conn, listed.list_number, listed.uri, log_size)
+        self._keep(conn, listed, token, signed)
+        return signed
+
+    def sign_now(
+        self, conn: Connection, list_number: int, uri: str, log_size: int
+    ) -> tuple[StatusToken, str]:
+        """Sign a list as the transaction sees it, without keeping the token.
+
+        Args:
+            conn: Any transaction, in which ``log_size`` was read before.
+            list_number: Which list.
+            uri: Of that list.
+            log_size: Size of the log that the values reflect.
+        """
         s = schema.status_index.c
         values = conn.execute(
-            select(s.idx, s.value).where(s.list_number == listed.list_number, s.value != 0)
+            select(s.idx, s.value).where(s.list_number == list_number, schema.STATUS_IS_SET)
         )
-        now = self._issue_time(conn, listed.list_number)
+        now = self._issue_time(conn, list_number)
         token = StatusToken(
-            uri=listed.uri,
+            uri=uri,
             issued_at=now,
             expires_at=now + LIFETIME,
             ttl=TTL,
@@ -188,9 +223,7 @@ class StatusSigner:
         chain = [
             bytes.fromhex(der) for der in parse_json(require_setting(conn, STATUS_CHAIN).encode())
         ]
-        signed = token.sign(self._keyring.signer(Purpose.STATUS), chain)
-        self._keep(conn, listed, token, signed)
-        return signed
+        return token, token.sign(self._keyring.signer(Purpose.STATUS), chain)
 
     def _issue_time(self, conn: Connection, list_number: int) -> datetime:
         """Return now, whole seconds, but never before the newest token.

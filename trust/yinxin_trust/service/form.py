@@ -47,6 +47,11 @@ class Field(Generic[T]):
             raise InternalError("a field was used before the request was checked")
         return self._read[0]
 
+    @property
+    def or_none(self) -> T | None:
+        """What was read, if anything was."""
+        return self._read[0] if self._read else None
+
 
 class Form:
     """The fields of one request, and the faults found so far.
@@ -107,7 +112,8 @@ class Form:
     def name(self, field: str, parse: Callable[[str], N], text: str) -> Field[N]:
         """Read the name of a resource of this region."""
         found = self.read(field, parse, text)
-        if found._read and found.value.region != self._namespace.code:
+        name = found.or_none
+        if name is not None and name.region != self._namespace.code:
             self.refuse(field, f"this region is {self._namespace.resource}", "REGION")
             return Field()
         return found

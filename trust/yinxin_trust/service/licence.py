@@ -43,12 +43,12 @@ from yinxin_trust.service.licence_message import (
     ReadMask,
     event_message,
     licence_message,
-    operation_of,
-    states_of,
+    read_operation,
+    read_states,
 )
 from yinxin_trust.service.subject_message import read_number
 from yinxin_trust.storage import Storage
-from yinxin_trust.transition import Operation, State
+from yinxin_trust.transition import State
 
 MAX_FILES: Final = 200
 """Licences with their files on one page: they must fit into one message."""
@@ -255,7 +255,7 @@ class _Question:
         self._issuer = (
             form.name("issuer", AuthorityName.parse, request.issuer) if request.issuer else None
         )
-        self.states: frozenset[State] = states_of(form, "states", request.states)
+        self.states: frozenset[State] = read_states(form, "states", request.states)
         self.mask = ReadMask(form, request.read_mask)
         is_registrar = Role.REGISTRAR in visit.caller.roles
         if self.holder is None and not request.issuer and is_registrar:
@@ -291,10 +291,7 @@ def _change_command(visit: Visit, request: ChangeLicenceStatusRequest) -> Change
     form.request_id(request.request_id)
     form.present("change_request", request.change_request)
     form.present("approval", request.approval)
-    operation = operation_of(request.operation)
-    if operation is None:
-        known = ", ".join(known.name for known in Operation)
-        form.refuse("operation", f"one of LICENCE_OPERATION_* {known} is expected", "OPERATION")
+    operation = read_operation(form, "operation", request.operation)
     form.check()
     visit.resource(name.value)
     return ChangeCommand(
@@ -302,7 +299,7 @@ def _change_command(visit: Visit, request: ChangeLicenceStatusRequest) -> Change
         context=visit.context,
         request_id=request.request_id,
         body=name.value.body,
-        operation=Operation(operation or ""),
+        operation=operation.value,
         change_request=request.change_request,
         approval=request.approval,
         etag=request.etag,

@@ -16,7 +16,7 @@ from yinxin_proto.v1.licence_pb2 import (
 from yinxin_trust.event import LicenceEvent as Event
 from yinxin_trust.namespace import Namespace
 from yinxin_trust.record import LicenceRecord
-from yinxin_trust.service.form import Form
+from yinxin_trust.service.form import Field, Form
 from yinxin_trust.service.timestamp import of_ms
 from yinxin_trust.transition import Operation, State, row_of
 
@@ -24,12 +24,14 @@ FILE: Final = "licence_file"
 _FIELDS: Final = frozenset(Licence.DESCRIPTOR.fields_by_name)
 _STATES: Final = {state: LicenceState.Value(f"LICENCE_STATE_{state.name}") for state in State}
 _NO_STATE: Final = LicenceState.LICENCE_STATE_UNSPECIFIED
-_STATE_OF: Final = {number: state for state, number in _STATES.items()}
+_STATE_OF: Final[dict[int, State]] = {number: state for state, number in _STATES.items()}
 _OPERATIONS: Final = {
     name.removeprefix("LICENCE_OPERATION_").lower(): number
     for name, number in LicenceOperation.items()
 }
-_OPERATION_OF: Final = {_OPERATIONS[operation.value]: operation for operation in Operation}
+_OPERATION_OF: Final[dict[int, Operation]] = {
+    _OPERATIONS[operation.value]: operation for operation in Operation
+}
 _EXPIRING: Final = row_of(Operation.EXPIRE).sources
 
 
@@ -59,22 +61,22 @@ class ReadMask:
         return message
 
 
-def state_of(number: int) -> State | None:
-    """Return the state that a number of the contract stands for."""
-    return _STATE_OF.get(LicenceState.ValueType(number))
-
-
-def operation_of(number: int) -> Operation | None:
-    """Return the operation that a number of the contract stands for, if it is offered."""
-    return _OPERATION_OF.get(LicenceOperation.ValueType(number))
-
-
-def states_of(form: Form, field: str, numbers: Iterable[int]) -> frozenset[State]:
+def read_states(form: Form, field: str, numbers: Iterable[int]) -> frozenset[State]:
     """Read states, noting those that there are not."""
-    found = {number: state_of(number) for number in numbers}
-    if None in found.values():
+    asked = set(numbers)
+    if not asked <= _STATE_OF.keys():
         form.refuse(field, "not a state of a licence", "STATE")
-    return frozenset(state for state in found.values() if state is not None)
+    return frozenset(_STATE_OF[number] for number in asked & _STATE_OF.keys())
+
+
+def read_operation(form: Form, field: str, number: int) -> Field[Operation]:
+    """Read an operation, noting one that is not offered."""
+    found = _OPERATION_OF.get(number)
+    if found is None:
+        known = ", ".join(operation.name for operation in Operation)
+        form.refuse(field, f"LICENCE_OPERATION_* of {known} is expected", "OPERATION")
+        return Field()
+    return Field(found)
 
 
 def licence_message(

@@ -21,7 +21,7 @@ from yinxin_trust.rows import RowBatch
 from yinxin_trust.service.admission import Admission
 from yinxin_trust.service.form import Form
 from yinxin_trust.service.once import Once
-from yinxin_trust.service.subject_message import kind_of, read_number, subject_message
+from yinxin_trust.service.subject_message import read_kind, read_number, subject_message
 from yinxin_trust.storage import Storage
 from yinxin_trust.subject import Kind, SubjectDirectory
 from yinxin_trust.subject_profile import kind_of as kind_of_number
@@ -64,9 +64,7 @@ class SubjectServicer(SubjectServiceServicer):
             form = visit.form
             form.parent(request.parent)
             form.request_id(request.request_id, optional=True)
-            kind = kind_of(request.kind)
-            if kind is None:
-                form.refuse("kind", "a kind of subject is expected", "FIELD_MISSING")
+            kind = read_kind(form, "kind", request.kind)
             _check_name(form, request.display_name)
             if not 1 <= len(request.numbers) <= MAX_NUMBERS:
                 form.refuse("numbers", f"1 to {MAX_NUMBERS} are expected", "FIELD_COUNT")
@@ -76,7 +74,7 @@ class SubjectServicer(SubjectServiceServicer):
             ]
             form.check()
             first = kind_of_number(numbers[0].value)
-            if (kind is Kind.PERSON) is not (first is Kind.PERSON):
+            if (kind.value is Kind.PERSON) is not (first is Kind.PERSON):
                 form.refuse("kind", "is not what the first number is a number of", "SUBJECT_KIND")
                 form.check()
 
@@ -86,7 +84,7 @@ class SubjectServicer(SubjectServiceServicer):
                     batch,
                     [number.value for number in numbers],
                     name=request.display_name.strip(),
-                    kind=kind,
+                    kind=kind.value,
                 )
                 visit.resource(self._name(subject.ref))
                 return subject.ref.hex()

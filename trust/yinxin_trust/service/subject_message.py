@@ -20,9 +20,13 @@ _KINDS: Final = {
 _KIND_OF: Final[dict[int, Kind]] = {number: kind for kind, number in _KINDS.items()}
 
 
-def kind_of(number: int) -> Kind | None:
-    """Return the kind that a number of the contract stands for."""
-    return _KIND_OF.get(number)
+def read_kind(form: Form, field: str, number: int) -> Field[Kind]:
+    """Read a kind of subject, noting one that there is not."""
+    found = _KIND_OF.get(number)
+    if found is None:
+        form.refuse(field, "a kind of subject is expected", "FIELD_MISSING")
+        return Field()
+    return Field(found)
 
 
 def read_number(form: Form, field: str, message: NumberMessage) -> Field[SubjectNumber]:

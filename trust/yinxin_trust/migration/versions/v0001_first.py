@@ -337,6 +337,14 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("list_number", "idx", name=op.f("pk_status_index")),
         sqlite_with_rowid=False,
     )
+    op.create_index(
+        "ix_status_index_set",
+        "status_index",
+        ["list_number"],
+        unique=False,
+        sqlite_where=sa.text("value <> 0"),
+        postgresql_where=sa.text("value <> 0"),
+    )
     op.create_table(
         "status_list",
         sa.Column("list_number", sa.Integer(), nullable=False),
