@@ -6,6 +6,7 @@ arguments; a composition root hands these in.
 
 from __future__ import annotations
 
+import os
 import secrets
 from datetime import UTC, datetime
 
@@ -23,7 +24,7 @@ class SystemEntropy:
 
     def token(self, size: int) -> bytes:
         """Return ``size`` unpredictable bytes."""
-        return secrets.token_bytes(size)
+        return os.urandom(size)
 
     def below(self, bound: int) -> int:
         """Return a uniform, unpredictable integer in ``range(bound)``; ``bound`` ≥ 1."""
