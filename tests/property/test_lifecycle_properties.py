@@ -22,7 +22,7 @@ from yinxin_proto.error import FailedPreconditionError
 from yinxin_proto.statuslist import StatusValue
 from yinxin_trust.changecommand import ChangeCommand
 from yinxin_trust.event import LicenceEvent
-from yinxin_trust.expiry import Expiry
+from yinxin_trust.expiry import ExpirySweep
 from yinxin_trust.ledger import LICENCES, indexes
 from yinxin_trust.record import LicenceRecord
 from yinxin_trust.status import current_value
@@ -52,7 +52,7 @@ class LifecycleMachine(RuleBasedStateMachine):
         super().__init__()
         self.small = SmallRegion.found()
         region = self.small.region
-        self.expiry = Expiry(
+        self.expiry = ExpirySweep(
             storage=region.storage, audit=region.audit, clock=region.clock, entropy=region.entropy
         )
         self.models: list[Model] = []

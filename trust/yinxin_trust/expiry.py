@@ -33,7 +33,7 @@ _GRACE: Final = timedelta(minutes=1)
 """A change that the last second still allowed may be on its way."""
 
 
-class Expiry:
+class ExpirySweep:
     """Sweeps licences whose validity is over.
 
     Args:

@@ -15,7 +15,7 @@ from yinxin_proto.statuslist import StatusValue
 from yinxin_trust import schema
 from yinxin_trust.audit import AuditFilter, list_records
 from yinxin_trust.event import EventDetail
-from yinxin_trust.expiry import CLOCK, REASON_CODE, Expiry
+from yinxin_trust.expiry import CLOCK, REASON_CODE, ExpirySweep
 from yinxin_trust.page import PageTokens
 from yinxin_trust.record import LicenceRecord
 from yinxin_trust.status import current_value
@@ -33,9 +33,9 @@ def small(database_kind: str) -> Iterator[SmallRegion]:
             yield region
 
 
-def expiry(small: SmallRegion) -> Expiry:
+def expiry(small: SmallRegion) -> ExpirySweep:
     region = small.region
-    return Expiry(
+    return ExpirySweep(
         storage=region.storage, audit=region.audit, clock=region.clock, entropy=region.entropy
     )
 
