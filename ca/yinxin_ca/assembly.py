@@ -20,11 +20,11 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import AuthorityInformationAccessOID
 
 from yinxin_ca import der
-from yinxin_ca.crl import RevocationReason
 from yinxin_ca.profile import Profile
 from yinxin_ca.register import CertificateRecord
 from yinxin_ca.subject import AlternativeNames, Subject
 from yinxin_proto.clock import Entropy
+from yinxin_proto.crl import RevocationReason
 from yinxin_proto.der import elements
 from yinxin_proto.error import IntegrityError
 from yinxin_proto.signature import PublicKey, Suite

@@ -17,12 +17,12 @@ from cryptography import x509
 
 from yinxin_ca import assembly, der
 from yinxin_ca.assembly import Locations
-from yinxin_ca.crl import MAX_CRL_ENTRIES, RevocationReason
 from yinxin_ca.profile import ROOT, Profile
 from yinxin_ca.register import CertificateRecord, Register
 from yinxin_ca.subject import AlternativeNames, Subject
 from yinxin_proto.certificate import parse
 from yinxin_proto.clock import Clock, Entropy
+from yinxin_proto.crl import MAX_CRL_ENTRIES, RevocationReason
 from yinxin_proto.der import elements
 from yinxin_proto.error import (
     ConfigurationError,

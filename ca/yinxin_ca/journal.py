@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Final
 
 from yinxin_ca import storage
-from yinxin_ca.crl import RevocationReason
 from yinxin_ca.register import CertificateRecord, InMemoryRegister
+from yinxin_proto.crl import RevocationReason
 from yinxin_proto.error import IntegrityError, MalformedError, YinxinError
 from yinxin_proto.strict import (
     Json,

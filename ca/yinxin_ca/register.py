@@ -14,7 +14,7 @@ from typing import Protocol
 
 from cryptography import x509
 
-from yinxin_ca.crl import RevocationReason
+from yinxin_proto.crl import RevocationReason
 from yinxin_proto.error import (
     AlreadyExistsError,
     ConflictError,

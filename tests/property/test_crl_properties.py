@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from support.hierarchy import Hierarchy
-from yinxin_ca.crl import RevocationReason, parse_crl
 from yinxin_proto.certificate import Certificate, parse
+from yinxin_proto.crl import RevocationReason, parse_crl
 from yinxin_proto.error import MalformedError, VerificationError
 from yinxin_proto.suite import ES256
 

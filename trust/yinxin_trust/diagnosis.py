@@ -18,8 +18,8 @@ from typing import Any, Final
 
 from sqlalchemy import Column, func, select, text
 
-from yinxin_ca.crl import parse_crl
 from yinxin_proto.certificate import parse
+from yinxin_proto.crl import parse_crl
 from yinxin_proto.error import YinxinError
 from yinxin_proto.jose import x5c_chain
 from yinxin_proto.repository import Expiry, RepositoryView

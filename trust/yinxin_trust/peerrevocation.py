@@ -9,9 +9,9 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Final
 
-from yinxin_ca.crl import RevocationList, parse_crl
 from yinxin_proto.certificate import Certificate, parse
 from yinxin_proto.clock import Clock
+from yinxin_proto.crl import RevocationList, parse_crl
 from yinxin_proto.error import IntegrityError
 from yinxin_proto.signature import Suite
 from yinxin_trust.certification import get_crl

@@ -6,15 +6,14 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from yinxin_proto import certificate
 from yinxin_proto.certificate import Certificate, CertificatePurpose
+from yinxin_proto.crl import RevocationList, parse_crl
 from yinxin_proto.error import MalformedError, VerificationError
 from yinxin_proto.repository import RepositoryView
 from yinxin_proto.repository_metadata import ROOT, TARGETS, TIMESTAMP, TRUST_LIST
 from yinxin_proto.trustlist import TrustList
-from yinxin_verifier import revocation
 from yinxin_verifier.certification import Certifier, suite_of
 from yinxin_verifier.path import Hop
 from yinxin_verifier.region import Freshness, RegionTrust
-from yinxin_verifier.revocation import RevocationList
 from yinxin_verifier.status import StatusBook, StatusVerifier
 
 NO_PROOFS: Mapping[tuple[str, int, int], Sequence[bytes]] = {}
@@ -110,13 +109,13 @@ def read_revocations(trust_list: TrustList, lists: Iterable[bytes]) -> tuple[Rev
 
 
 def _revocation(der: bytes, authorities: Sequence[Certificate]) -> RevocationList:
-    issuer = revocation.parse(der).issuer.public_bytes()
+    listed = parse_crl(der)
     refused: VerificationError | None = None
     for ca in authorities:
         # A CA that was renewed has two certificates of one name.
-        if ca.subject == issuer:
+        if ca.subject == listed.content.issuer:
             try:
-                return revocation.verify(der, ca, suite_of(ca))
+                return listed.verify(ca, suite=suite_of(ca))
             except VerificationError as error:
                 refused = error
     raise refused or VerificationError(

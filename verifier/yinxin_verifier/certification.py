@@ -9,10 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from yinxin_proto import certificate
 from yinxin_proto.certificate import Certificate, CertificatePurpose, verify_link
+from yinxin_proto.crl import RevocationList
 from yinxin_proto.error import ConfigurationError, MalformedError, VerificationError, YinxinError
 from yinxin_proto.identifier import IdentifierSeries
 from yinxin_proto.jose import x5c_chain
@@ -23,7 +25,6 @@ from yinxin_proto.suite import names, suite
 from yinxin_proto.trustlist import TrustList
 from yinxin_verifier import reason
 from yinxin_verifier.reason import Finding
-from yinxin_verifier.revocation import RevocationList
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -182,18 +183,27 @@ class Certifier:
         known = [listed for name in issuers for listed in self._revocations.get(name, ())]
         complete = issuers <= self._revocations.keys()
         revoked = [
-            at for listed in known for found in path if (at := listed.revoked_at(found)) is not None
+            entry.revoked_at
+            for found in path
+            for listed in self._revocations.get(found.issuer, ())
+            if (entry := listed.entries.get(found.serial_number)) is not None
         ]
         return Certification(
             leaf=path[0],
-            not_before=max(int(found.not_before.timestamp()) for found in path),
-            not_after=min(int(found.not_after.timestamp()) for found in path),
-            revoked_at=min(revoked, default=None),
-            revocation_issued_at=(min(listed.issued_at for listed in known) if complete else None),
-            revocation_until=min((listed.next_update for listed in known), default=0)
+            not_before=max(_seconds(found.not_before) for found in path),
+            not_after=min(_seconds(found.not_after) for found in path),
+            revoked_at=_seconds(min(revoked)) if revoked else None,
+            revocation_issued_at=(
+                min(_seconds(listed.this_update) for listed in known) if complete else None
+            ),
+            revocation_until=min((_seconds(listed.next_update) for listed in known), default=0)
             if complete
             else 0,
         )
+
+
+def _seconds(moment: datetime) -> int:
+    return int(moment.timestamp())
 
 
 def suite_of(issuer: Certificate) -> Suite:

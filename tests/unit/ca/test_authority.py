@@ -11,11 +11,11 @@ from support.clock import FixedClock, SeededEntropy
 from support.hierarchy import AUTHORITY, ORGANISATION, REGION, Hierarchy
 from yinxin_ca import profile
 from yinxin_ca.authority import CertificateAuthority, create_root, to_pem
-from yinxin_ca.crl import RevocationReason
 from yinxin_ca.keystore import KeyRef, Purpose
 from yinxin_ca.register import InMemoryRegister
 from yinxin_ca.subject import AlternativeNames, Subject
 from yinxin_proto.certificate import CertificatePurpose, parse, verify_chain
+from yinxin_proto.crl import RevocationReason
 from yinxin_proto.error import (
     ConfigurationError,
     FailedPreconditionError,

@@ -15,8 +15,8 @@ from cryptography.x509 import verification
 from support.hierarchy import DOMAIN, Hierarchy
 from support.lint import lint_certificate, lint_crl
 from yinxin_ca.authority import to_pem
-from yinxin_ca.crl import RevocationReason
 from yinxin_proto.certificate import parse
+from yinxin_proto.crl import RevocationReason
 
 OPENSSL = shutil.which("openssl")
 needs_openssl = pytest.mark.skipif(OPENSSL is None, reason="openssl is not installed")

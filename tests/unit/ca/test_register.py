@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from support.hierarchy import Hierarchy
-from yinxin_ca.crl import RevocationReason
 from yinxin_ca.journal import FileRegister
 from yinxin_ca.register import InMemoryRegister, Register
 from yinxin_proto import certificate
+from yinxin_proto.crl import RevocationReason
 from yinxin_proto.error import (
     AlreadyExistsError,
     ConflictError,

@@ -21,11 +21,11 @@ import pytest
 from support.clock import SeededEntropy
 from support.hierarchy import ORGANISATION
 from support.region_builder import CODE, ORIGIN, STATUS_URI, TYPE, Issued, RegionBuilder
-from yinxin_ca.crl import RevocationReason
 from yinxin_ca.profile import TLS_CLIENT
 from yinxin_ca.subject import AlternativeNames, Subject, principal_uri
 from yinxin_proto import note, sdjwt
 from yinxin_proto.certificate import parse as parse_certificate
+from yinxin_proto.crl import RevocationReason
 from yinxin_proto.disclosure import Disclosure
 from yinxin_proto.identifier import new as new_identifier
 from yinxin_proto.jose import encode_x5c, sign_compact

@@ -9,9 +9,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from support.hierarchy import REGION, Hierarchy
-from yinxin_ca.crl import MAX_CRL_BYTES, RevocationReason, parse_crl
 from yinxin_ca.keystore import KeyRef, Purpose
 from yinxin_proto.certificate import Certificate, parse
+from yinxin_proto.crl import MAX_CRL_BYTES, RevocationReason, parse_crl
 from yinxin_proto.error import InvalidArgumentError, MalformedError, VerificationError
 from yinxin_proto.suite import ES256
 
@@ -112,7 +112,7 @@ def test_a_list_by_a_namesake_with_another_key_is_refused(issuer: Certificate) -
     assert caught.value.reason == "CRL_ISSUER"
     with pytest.raises(VerificationError) as caught:
         forged.verify(replace(issuer, subject_key_id=_key_id(namesake)), suite=ES256)
-    assert caught.value.reason == "SIGNATURE"
+    assert caught.value.reason == "CRL_SIGNATURE"
 
 
 def _key_id(region: Hierarchy) -> bytes | None:

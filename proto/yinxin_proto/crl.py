@@ -2,8 +2,9 @@
 
 A list only subtracts: a certificate that is not on it is not thereby good.
 Only complete lists of one issuer are read; a delta list, an indirect list or
-any other critical extension is refused rather than half understood. Reading
-needs nothing of the authority (`yinxin_ca.authority` writes them).
+any other critical extension is refused rather than half understood. This is
+the one parser: verdicts, the service's own callers and the authority that
+writes lists (`yinxin_ca.authority`) all read through it.
 """
 
 from __future__ import annotations
@@ -111,7 +112,7 @@ class UnverifiedRevocationList:
             MalformedError: The issuer's key, or the signature, is not of that suite.
             VerificationError: Another issuer (reason ``CRL_ISSUER``), one that
                 may not sign lists (``CRL_KEY_USAGE``), another algorithm
-                (``CRL_ALGORITHM``), or a wrong signature (``SIGNATURE``).
+                (``CRL_ALGORITHM``), or a wrong signature (``CRL_SIGNATURE``).
         """
         tbs = self.parsed.tbs_certlist_bytes
         if self.content.issuer != issuer.subject or not self._names_key_of(issuer):
@@ -127,7 +128,12 @@ class UnverifiedRevocationList:
                 f"the CRL is not signed with {suite.name}", reason="CRL_ALGORITHM"
             )
         signature = suite.from_x509_signature(self.parsed.signature)
-        issuer.public_key(suite).verify(signature, tbs)
+        try:
+            issuer.public_key(suite).verify(signature, tbs)
+        except VerificationError as error:
+            raise VerificationError(
+                "the CRL's signature does not hold", reason="CRL_SIGNATURE"
+            ) from error
         return self.content
 
     def _names_key_of(self, issuer: Certificate) -> bool:
