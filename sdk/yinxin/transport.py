@@ -40,10 +40,18 @@ class Transport:
         self._channel = channel
         self._deadline = deadline.total_seconds()
         self._owned = owned
+        self._closed = False
         self._stubs: dict[object, object] = {}
 
     def stub(self, kind: Callable[[grpc.Channel], S]) -> S:
-        """Return the stub of a service, made once."""
+        """Return the stub of a service, made once.
+
+        Raises:
+            FailedPreconditionError: This was closed (``CLIENT_CLOSED``).
+        """
+        if self._closed:
+            # gRPC would crash the process: a stub registers with its channel.
+            raise _closed()
         found = self._stubs.get(kind)
         if found is None:
             found = self._stubs[kind] = kind(self._channel)
@@ -83,7 +91,9 @@ class Transport:
             raise _closed() from error
 
     def close(self) -> None:
-        """Close the channel, if it is ours."""
+        """Close the channel, if it is ours; either way this is not used again."""
+        self._closed = True
+        self._stubs.clear()
         if self._owned:
             self._channel.close()
 

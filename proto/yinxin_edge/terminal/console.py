@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Final, Protocol, Self
+from io import TextIOWrapper
+from typing import Final, Protocol, Self, TextIO
 
 import typer
 from rich.box import ROUNDED, SIMPLE_HEAD
@@ -62,6 +64,8 @@ class Terminal:
     @classmethod
     def system(cls, language: Language = Language.ZH, texts: Texts = SHARED) -> Self:
         """Return the terminal of this process."""
+        _encodable(sys.stdout)
+        _encodable(sys.stderr)
         return cls(
             language=language,
             texts=texts,
@@ -91,13 +95,11 @@ class Terminal:
 
     def plain(self, text: str) -> None:
         """Print text that a program may read: neither wrapped nor styled."""
-        self.out.print(Text(printable(text)), soft_wrap=True)
+        _write(self.out, printable(text))
 
     def json(self, value: Json) -> None:
         """Print a value as JSON."""
-        self.out.print(
-            Text(json.dumps(value, ensure_ascii=False, indent=2, default=str)), soft_wrap=True
-        )
+        self.plain(json.dumps(value, ensure_ascii=False, indent=2, default=str))
 
     def table(
         self,
@@ -171,4 +173,18 @@ class Terminal:
         return answer
 
     def _print(self, console: Console, text: str, style: str) -> None:
-        console.print(Text(printable(text), style=style), soft_wrap=not console.is_terminal)
+        if console.is_terminal:
+            console.print(Text(printable(text), style=style))
+        else:
+            _write(console, printable(text))
+
+
+def _write(console: Console, text: str) -> None:
+    """Write a line as it is: Rich would turn tabs into blanks."""
+    console.file.write(text + "\n")
+
+
+def _encodable(stream: TextIO) -> None:
+    """Let a stream show what it can: a console of another encoding is no reason to fail."""
+    if isinstance(stream, TextIOWrapper):
+        stream.reconfigure(errors="replace")

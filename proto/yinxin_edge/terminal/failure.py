@@ -6,7 +6,6 @@ from enum import IntEnum
 from typing import Final
 
 from rich.console import RenderableType
-from rich.text import Text
 
 from yinxin_edge.terminal.console import Terminal, printable
 from yinxin_edge.terminal.text import Language
@@ -66,7 +65,7 @@ def show_error(terminal: Terminal, error: YinxinError) -> None:
     columns = [terminal.text(f"shown.{name}") for name in ("field", "problem", "reason")]
     more: list[RenderableType] = []
     if rows and terminal.err.is_terminal:
-        more += [Text(""), terminal.grid(columns, rows)]
+        more.append(terminal.grid(columns, rows))
     terminal.record(
         terminal.text("shown.error", title=title), members, style="red", more=more, to=terminal.err
     )

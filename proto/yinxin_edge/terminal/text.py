@@ -46,8 +46,16 @@ class Texts:
         Raises:
             InternalError: An entry lacks a language (``TEXTS``).
         """
-        table = tomllib.loads(files(package).joinpath(name).read_text(encoding="utf-8"))
-        return cls(dict(_entries(table, "")))
+        return cls.parse(files(package).joinpath(name).read_text(encoding="utf-8"))
+
+    @classmethod
+    def parse(cls, toml: str) -> Texts:
+        """Read a catalogue's text; see this module.
+
+        Raises:
+            InternalError: An entry lacks a language, or has another (``TEXTS``).
+        """
+        return cls(dict(_entries(tomllib.loads(toml), "")))
 
     def __or__(self, other: Texts) -> Texts:
         """Return both catalogues as one; the right one wins."""

@@ -12,7 +12,12 @@ from yinxin_proto.error import MalformedError, NotFoundError
 
 STANDARD_INPUT: Final = Path("-")
 
-InputFile = Annotated[Path, typer.Argument(metavar="FILE", show_default=False)]
+InputFile = Annotated[
+    Path,
+    typer.Argument(
+        metavar="FILE", exists=True, dir_okay=False, allow_dash=True, show_default=False
+    ),
+]
 
 
 def read_input(path: Path, *, max_bytes: int) -> bytes:

@@ -30,6 +30,8 @@ _SIGNS: Final = {
     Outcome.NOT_RUN: ("·", "dim"),
 }
 _DECIDING: Final = (Outcome.FAILED, Outcome.UNDETERMINED)
+_WIDE: Final = 90
+"""Columns of a screen that has room for what each check rests on."""
 _FACE: Final = (
     "ZZMC",
     "ZZBH",
@@ -61,7 +63,7 @@ def show_report(
         members.append((terminal.text("report.row.trust"), trust))
     if report.indication is Indication.TOTAL_PASSED:
         members += _face(terminal, report.require_passed(), field_names)
-    more: list[RenderableType] = [Styled(""), _checks(terminal, report)]
+    more: list[RenderableType] = [_checks(terminal, report)]
     terminal.record(title, members, style=_STYLES[report.indication], more=more)
     if not terminal.out.is_terminal:
         terminal.table(_columns(terminal), (_plain(terminal, check) for check in report.checks))
@@ -85,7 +87,8 @@ def _why(terminal: Terminal, report: Report) -> Iterator[tuple[str, object]]:
                 if part is not None
             ),
         )
-    yield "policy", report.policy
+    known = f"report.policy.{report.policy}"
+    yield "policy", terminal.text(known) if known in terminal.texts else report.policy
     yield "at", show_moment(report.at)
 
 
@@ -126,17 +129,29 @@ def _plain(terminal: Terminal, check: CheckResult) -> tuple[str, str, str, str]:
 
 
 def _checks(terminal: Terminal, report: Report) -> Table:
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
+    """Return the checks as a table; on a narrow screen what they rest on is left out."""
+    wide = terminal.out.width >= _WIDE
+    check_name, outcome_name, evidence_name, age_name = _columns(terminal)
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     table.add_column("#", justify="right", style="dim")
-    for name in _columns(terminal):
-        table.add_column(name, overflow="fold")
+    table.add_column(check_name, overflow="fold")
+    table.add_column("", min_width=1)
+    table.add_column(outcome_name, overflow="fold", ratio=1)
+    if wide:
+        table.add_column(evidence_name, overflow="fold", style="dim", ratio=1)
+    table.add_column(age_name, no_wrap=True)
     for check in report.checks:
         sign, style = _SIGNS[check.outcome]
+        # A check that did not run says so by its sign alone: the first that failed matters.
+        said = "" if check.outcome is Outcome.NOT_RUN else printable(terminal.pick(check.text))
+        cells = [Styled(said, style=style)]
+        if wide:
+            cells.append(Styled(printable(terminal.pick(check.evidence))))
         table.add_row(
             str(check.number),
-            printable(terminal.pick(check.title)),
-            Styled(f"{sign} {printable(terminal.pick(check.text))}", style=style),
-            Styled(printable(terminal.pick(check.evidence)), style="dim"),
+            Styled(printable(terminal.pick(check.title))),
+            Styled(sign, style=style),
+            *cells,
             _age(terminal, check.age),
         )
     return table
