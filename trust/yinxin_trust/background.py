@@ -26,7 +26,7 @@ from yinxin_proto.error import (
     YinxinError,
 )
 from yinxin_trust import schema
-from yinxin_trust.expiry import Expiry
+from yinxin_trust.expiry import ExpirySweep
 from yinxin_trust.ledger import LICENCES, USES
 from yinxin_trust.refresh import Refresher
 from yinxin_trust.region import Region
@@ -137,7 +137,7 @@ class Background:
         self._journal = journal
         self._certificate = ServerCertificate(region=region, directory=directory)
         self._refresher = Refresher.of(region)
-        self._expiry = Expiry(
+        self._expiry = ExpirySweep(
             storage=region.storage,
             audit=region.audit,
             clock=region.clock,
