@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import io
 import json
+import time
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -65,7 +66,7 @@ from yinxin_proto.v1 import (
     verification_pb2_grpc,
 )
 from yinxin_verifier import decision
-from yinxin_verifier.evidence import Evidence
+from yinxin_verifier.evidence import Evidence, TrustSet
 from yinxin_verifier.policy import OFFLINE, ONLINE
 from yinxin_verifier.reason import Text
 from yinxin_verifier.report import Report
@@ -112,11 +113,13 @@ class FakeRegion(
         self.clock = FixedClock(SystemClock().now())
         self.builder = RegionBuilder(clock=self.clock)
         self.approval_key: SigningKey = ES256.load_deterministic(777)
-        self.calls: list[Message] = []
+        self.calls: list[Any] = []
         self.kept: dict[str, Kept] = {}
         self.requests: dict[str, tuple[bytes, list[str]]] = {}
         self.failures: list[YinxinError] = []
         """Raised by the next calls, one each."""
+        self.delay = 0.0
+        """Seconds before each answer."""
         self.lost_answers = 0
         """So many next calls are done, and their answers lost."""
         self.types = {
@@ -198,6 +201,7 @@ class FakeRegion(
         copy = type(request)()
         copy.CopyFrom(request)
         self.calls.append(copy)
+        time.sleep(self.delay)
         if self.failures:
             raise self.failures.pop(0)
 
@@ -347,16 +351,17 @@ class FakeRegion(
 
     def VerifyLicence(self, request: Any, context: Any) -> Any:
         self._came(request)
-        return self._judge(request.presentation, request)
+        return self._judge(request.presentation, request, self.builder.trust())
 
     def BatchVerifyLicences(self, request: Any, context: Any) -> Any:
         self._came(request)
+        trust = self.builder.trust()
         return verification_pb2.BatchVerifyLicencesResponse(
-            reports=[self._judge(one, request) for one in request.presentations]
+            reports=[self._judge(one, request, trust) for one in request.presentations]
         )
 
-    def _judge(self, presentation: bytes, request: Any) -> verification_pb2.Report:
-        evidence = Evidence(licence=presentation, trust=self.builder.trust())
+    def _judge(self, presentation: bytes, request: Any, trust: TrustSet) -> verification_pb2.Report:
+        evidence = Evidence(licence=presentation, trust=trust)
         at = moment(request.at_time) if request.HasField("at_time") else None
         policy = _POLICIES.get(request.policy)
         if policy is None:

@@ -8,23 +8,18 @@ from typing import Annotated, Final
 
 import typer
 
-from yinxin_proto.error import MalformedError, NotFoundError
+from yinxin_proto.error import MalformedError
 
 STANDARD_INPUT: Final = Path("-")
 
-InputFile = Annotated[
-    Path,
-    typer.Argument(
-        metavar="FILE", exists=True, dir_okay=False, allow_dash=True, show_default=False
-    ),
-]
+InputFile = Annotated[Path, typer.Argument(metavar="FILE", show_default=False)]
 
 
 def read_input(path: Path, *, max_bytes: int) -> bytes:
     """Return the bytes of a file, or of standard input.
 
     Raises:
-        NotFoundError: There is no such file (``FILE_NOT_FOUND``).
+        typer.BadParameter: There is no such file.
         MalformedError: It cannot be read (``FILE_UNREADABLE``), or is larger
             (``TOO_LARGE``).
     """
@@ -35,7 +30,7 @@ def read_input(path: Path, *, max_bytes: int) -> bytes:
             with path.open("rb") as file:
                 data = file.read(max_bytes + 1)
     except FileNotFoundError as error:
-        raise NotFoundError(f"there is no file {path}", reason="FILE_NOT_FOUND") from error
+        raise typer.BadParameter(f"file {path} does not exist") from error
     except OSError as error:
         raise MalformedError(
             f"{path} cannot be read: {error.strerror}", reason="FILE_UNREADABLE"

@@ -101,8 +101,9 @@ def test_errors_arrive_as_they_were_raised(
 
 
 def test_a_call_has_a_deadline(region: FakeRegion, address: str) -> None:
+    region.delay = 0.5
     with (
-        yinxin.connect(address, region=REGION, deadline=timedelta(microseconds=1)) as client,
+        yinxin.connect(address, region=REGION, deadline=timedelta(milliseconds=50)) as client,
         pytest.raises(DeadlineExceededError),
     ):
         client.type(TYPE)
