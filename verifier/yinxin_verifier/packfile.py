@@ -13,13 +13,16 @@ a pack has and no other, and nothing is ever unpacked to a disk.
 
 from __future__ import annotations
 
+import os
 import re
+import stat
+import struct
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final, Protocol, TypeVar
 
 from yinxin_proto.error import MalformedError, NotFoundError
 from yinxin_proto.member import Members, as_octets
@@ -37,9 +40,19 @@ MAX_MEMBERS: Final = 50_000
 MAX_CHECKPOINTS: Final = 256
 MAX_PROOFS: Final = 10_000
 
+MAX_DIRECTORY_BYTES: Final = 12 << 20
+"""Bound on a ZIP file's central directory: room for `MAX_MEMBERS` of our names."""
+
 _ENCRYPTED: Final = 1
+_END: Final = struct.Struct("<4s4H2LH")
+"""End of central directory record (APPNOTE 4.3.16)."""
+_END_MARK: Final = b"PK\x05\x06"
+_LOCATOR_MARK: Final = b"PK\x06\x07"
+_LOCATOR_BYTES: Final = 20
 _FILE: Final = re.compile(r"checkpoints/[0-9]{1,4}")
 _ORIGIN: Final = re.compile(rf"[\x21-\x2a\x2c-\x7e]{{1,{MAX_NAME_BYTES}}}")
+_K = TypeVar("_K")
+_V = TypeVar("_V")
 _SAFE_NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*(/[A-Za-z0-9_][A-Za-z0-9._-]*)*")
 
 
@@ -84,9 +97,17 @@ class Manifest:
         if members.integer("schema") != SCHEMA:
             raise MalformedError("pack: written by a later version", reason="SCHEMA")
         return cls(
-            checkpoints=dict(members.each("checkpoints", _place, max_items=MAX_CHECKPOINTS)),
-            consistency=dict(members.each("consistency", _proof, max_items=MAX_PROOFS)),
+            checkpoints=_unique(members.each("checkpoints", _place, max_items=MAX_CHECKPOINTS)),
+            consistency=_unique(members.each("consistency", _proof, max_items=MAX_PROOFS)),
         )
+
+
+def _unique(pairs: Sequence[tuple[_K, _V]]) -> dict[_K, _V]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        # Which of two holds must not depend on who reads.
+        raise MalformedError("pack: a log or a proof is named twice", reason="PACK_MEMBER")
+    return found
 
 
 def _place(value: Json, where: str) -> tuple[str, str]:
@@ -133,15 +154,21 @@ class DirectoryPack:
 
     def read(self, path: str, limit: int) -> bytes | None:
         """See `PackFiles.read`; a link that leads out of the pack is refused."""
-        file = (self._root / _safe(path)).resolve()
-        if not file.is_relative_to(self._root):
-            raise MalformedError("pack: a link leads out of it", reason="PACK_LINK")
         try:
-            with file.open("rb") as stream:
+            file = (self._root / _safe(path)).resolve()
+            if not file.is_relative_to(self._root):
+                raise MalformedError("pack: a link leads out of it", reason="PACK_LINK")
+            # What is no plain file might never end, or never begin: a pipe that
+            # nobody writes to must not hold the reader.
+            descriptor = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+            with os.fdopen(descriptor, "rb") as stream:
+                if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                    return None
                 return _bounded(stream.read(limit + 1), limit, path)
         except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
             return None
-        except OSError as error:
+        # A loop of links is a RuntimeError before Python 3.13.
+        except (OSError, RuntimeError) as error:
             raise MalformedError(f"pack: {path} cannot be read", reason="PACK_DAMAGED") from error
 
     def close(self) -> None:
@@ -161,11 +188,17 @@ class ZipPack:
     """
 
     def __init__(self, file: Path) -> None:
-        if file.stat().st_size > MAX_PACK_BYTES:
-            raise MalformedError("pack: more than 512 MiB", reason="TOO_LARGE")
         try:
+            _check_directory(file)
             self._zip = zipfile.ZipFile(file)
-        except (zipfile.BadZipFile, zipfile.LargeZipFile, OSError, ValueError) as error:
+        except (
+            zipfile.BadZipFile,
+            zipfile.LargeZipFile,
+            # Of a feature that the library knows of and lacks.
+            NotImplementedError,
+            OSError,
+            ValueError,
+        ) as error:
             raise MalformedError(
                 "pack: not a ZIP file, or cut short", reason="PACK_DAMAGED"
             ) from error
@@ -183,12 +216,45 @@ class ZipPack:
         try:
             with self._zip.open(info) as stream:
                 return _bounded(stream.read(limit + 1), limit, path)
-        except (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError) as error:
+        except (
+            zipfile.BadZipFile,
+            zlib.error,
+            EOFError,
+            NotImplementedError,
+            OSError,
+            ValueError,
+        ) as error:
             raise MalformedError(f"pack: {path} is damaged", reason="PACK_DAMAGED") from error
 
     def close(self) -> None:
         """Close the file."""
         self._zip.close()
+
+
+def _check_directory(file: Path) -> None:
+    """Bound the list of members before the library reads all of it into memory.
+
+    A pack ends with its end record: no comment, nothing after it, and none of
+    the extensions for archives larger than any pack.
+    """
+    with file.open("rb") as stream:
+        size = stream.seek(0, os.SEEK_END)
+        if size > MAX_PACK_BYTES:
+            raise MalformedError("pack: more than 512 MiB", reason="TOO_LARGE")
+        stream.seek(max(0, size - _END.size - _LOCATOR_BYTES))
+        before, record = stream.read(_LOCATOR_BYTES), stream.read()
+    if (
+        len(record) != _END.size
+        or not record.startswith(_END_MARK)
+        # ZIP64 could hide in the last member's comment, and bring its own bounds.
+        or before.startswith(_LOCATOR_MARK)
+    ):
+        raise MalformedError("pack: not a ZIP file, or cut short", reason="PACK_DAMAGED")
+    _, _, _, _, count, directory, offset, _ = _END.unpack(record)
+    if count > MAX_MEMBERS or directory > MAX_DIRECTORY_BYTES:
+        raise MalformedError(f"pack: more than {MAX_MEMBERS} files", reason="TOO_LARGE")
+    if offset + directory + _END.size != size:
+        raise MalformedError("pack: something before or after its files", reason="PACK_DAMAGED")
 
 
 def _members(archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import os
 import zipfile
 from collections.abc import Callable, Mapping
 from datetime import timedelta
@@ -287,6 +288,76 @@ def test_a_zip_with_the_same_name_twice_is_refused(tmp_path: Path) -> None:
     with pytest.raises(MalformedError) as caught:
         open_pack(path)
     assert caught.value.reason == "PACK_MEMBER"
+
+
+def _flag(bit: int) -> Callable[[bytearray], None]:
+    def change(data: bytearray) -> None:
+        data[data.find(b"PK\x01\x02") + 8] |= bit
+        data[data.find(b"PK\x03\x04") + 6] |= bit
+
+    return change
+
+
+def _later_version(data: bytearray) -> None:
+    data[data.find(b"PK\x01\x02") + 6] = 99
+
+
+def _append(data: bytearray) -> None:
+    data += b"junk"
+
+
+def _prepend(data: bytearray) -> None:
+    data[:0] = b"#!/bin/sh\n"
+
+
+def _huge_directory(data: bytearray) -> None:
+    end = data.rfind(b"PK\x05\x06")
+    data[end + 12 : end + 16] = (1 << 30).to_bytes(4, "little")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [_flag(0x20), _flag(0x40), _flag(0x01), _later_version, _append, _prepend, _huge_directory],
+    ids=["patched", "encrypted", "password", "version", "after", "before", "directory"],
+)
+def test_a_zip_that_no_pack_writer_makes_is_a_typed_error(
+    tmp_path: Path, change: Callable[[bytearray], None]
+) -> None:
+    path = write_zip(tmp_path / "pack.zip", {"pack.json": b"{}"})
+    data = bytearray(path.read_bytes())
+    change(data)
+    path.write_bytes(data)
+    with pytest.raises(MalformedError):
+        open_pack(path).read("pack.json", 100)
+
+
+def test_bounds_cannot_be_replaced_from_within_a_members_comment(tmp_path: Path) -> None:
+    path = tmp_path / "pack.zip"
+    info = zipfile.ZipInfo("pack.json")
+    end64 = b"PK\x06\x06" + bytes(52)
+    info.comment = end64 + b"PK\x06\x07" + bytes(16)
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr(info, b"{}")
+    with pytest.raises(MalformedError):
+        open_pack(path)
+
+
+def test_a_directory_with_a_loop_of_links_is_a_typed_error(tmp_path: Path) -> None:
+    (tmp_path / "pack.json").symlink_to("pack.json")
+    with pytest.raises(MalformedError):
+        open_pack(tmp_path).read("pack.json", 100)
+
+
+def test_a_pipe_in_a_directory_does_not_hold_the_reader(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pack.json")
+    assert open_pack(tmp_path).read("pack.json", 100) is None
+
+
+def test_a_manifest_that_names_a_log_twice_is_refused() -> None:
+    place = '{"file":"checkpoints/%d","origin":"a"}'
+    listed = ",".join([place % 0, place % 1])
+    with pytest.raises(MalformedError):
+        Manifest.parse(f'{{"checkpoints":[{listed}],"consistency":[],"schema":1}}'.encode())
 
 
 def test_a_link_out_of_a_directory_is_not_followed(tmp_path: Path) -> None:
