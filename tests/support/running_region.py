@@ -16,7 +16,7 @@ import itertools
 import json
 import tempfile
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -176,12 +176,18 @@ class RunningRegion:
         return f"localhost:{self.server.port}"
 
     @contextmanager
-    def channel(self, principal: str | TlsIdentity = ISSUER) -> Iterator[grpc.Channel]:
+    def channel(
+        self, principal: str | TlsIdentity = ISSUER, *, retries: bool = True
+    ) -> Iterator[grpc.Channel]:
         """A connection of one of `PRINCIPALS`, or of any other identity."""
         identity = self.identities[principal] if isinstance(principal, str) else principal
-        with open_channel(
-            self.target, channel_credentials(identity), own_connection=True
-        ) as opened:
+        credentials = channel_credentials(identity)
+        if retries:
+            opened = open_channel(self.target, credentials, own_connection=True)
+        else:
+            options = [("grpc.enable_retries", 0), ("grpc.use_local_subchannel_pool", 1)]
+            opened = grpc.secure_channel(self.target, credentials, options=options)
+        with opened:
             yield opened
 
     def enrol(self, name: str, *roles: Role, authority: str | None = None) -> TlsIdentity:
@@ -324,19 +330,39 @@ class RunningRegion:
             }
 
     def audit_rows(self) -> list[dict[str, Any]]:
-        """The audit trail, oldest first; rows of one moment in no order."""
-        a = schema.audit
+        """The audit trail; rows of one moment, and time stands still here, in no order."""
         with self.region.storage.read() as conn:
-            return [dict(row._mapping) for row in conn.execute(select(a).order_by(a.c.at_ms))]
+            return [dict(row._mapping) for row in conn.execute(select(schema.audit))]
+
+    @contextmanager
+    def recording(self) -> Iterator[list[dict[str, Any]]]:
+        """What is put on record during the block, once it ends."""
+        before = {row["audit_ref"] for row in self.audit_rows()}
+        added: list[dict[str, Any]] = []
+        yield added
+        added += [row for row in self.audit_rows() if row["audit_ref"] not in before]
 
     def journal_lines(self) -> list[dict[str, Any]]:
         """What was journalled."""
         return [json.loads(line) for line in self.journal.getvalue().splitlines()]
 
 
-def failure(error: grpc.RpcError) -> YinxinError:
-    """What a client makes of a failed call."""
-    return from_rpc_error(error)
+def violations(error: YinxinError) -> dict[str, str]:
+    """Reasons by field."""
+    return {violation.field: violation.reason for violation in error.violations}
+
+
+def nothing_is_made(
+    running: RunningRegion, call: Callable[[], object], *kinds: type[YinxinError]
+) -> YinxinError:
+    """Expect a refusal that leaves every table as it was, and one line of audit."""
+    before = running.table_sizes()
+    with running.recording() as rows, refused(*kinds) as caught:
+        call()
+    assert running.table_sizes() == before
+    error = caught[0]
+    assert [(row["outcome"], row["reason"]) for row in rows] == [(error.code, error.reason)]
+    return error
 
 
 @contextmanager
