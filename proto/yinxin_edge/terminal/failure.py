@@ -42,10 +42,17 @@ EXIT_STATUSES: Final[dict[type[YinxinError], ExitStatus]] = {
     YinxinError: ExitStatus.FAULT,
 }
 """By class; the nearest one in the tree counts."""
+EXIT_REASONS: Final = {
+    "PORT_TAKEN": ExitStatus.UNREACHABLE,
+    "REGION_LOCKED": ExitStatus.UNREACHABLE,
+}
+"""By reason, which wins: what another process has can be had later."""
 
 
 def exit_status(error: YinxinError) -> ExitStatus:
     """Return the exit status of a command that ended with ``error``."""
+    if error.reason in EXIT_REASONS:
+        return EXIT_REASONS[error.reason]
     return next(EXIT_STATUSES[kind] for kind in type(error).__mro__ if kind in EXIT_STATUSES)
 
 
