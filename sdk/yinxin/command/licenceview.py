@@ -20,6 +20,11 @@ def show_moment(moment: datetime) -> str:
     return moment.astimezone(CHINA).strftime("%Y-%m-%d %H:%M:%S UTC+8")
 
 
+def show_last_day(end: datetime) -> str:
+    """Return the last day of validity; a licence ends where the next day begins."""
+    return (end - timedelta(seconds=1)).astimezone(CHINA).strftime("%Y-%m-%d")
+
+
 def licence_json(licence: IssuedLicence, saved: Path | None = None) -> dict[str, Json]:
     """Return a licence as JSON members, without its file: that names the holder."""
     members: dict[str, Json] = {
@@ -49,7 +54,7 @@ def show_licence(terminal: Terminal, licence: IssuedLicence, saved: Path | None 
         ("name", licence.name),
         ("state", state_text(terminal, licence.state.value)),
         ("created", show_moment(licence.created_at)),
-        ("until", terminal.text("licence.long_term") if until is None else show_moment(until)),
+        ("until", terminal.text("licence.long_term") if until is None else show_last_day(until)),
         (
             "log",
             terminal.text("licence.pending") if index is None else index,

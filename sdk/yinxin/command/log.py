@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -15,6 +14,12 @@ from yinxin.command.connection import (
     open_client,
 )
 from yinxin.command.inputfile import InputFile, read_input
+from yinxin.command.packopening import (
+    OptionalCredentials,
+    PackOption,
+    PinOption,
+    open_verifier,
+)
 from yinxin.log import LICENCES
 from yinxin.proof import LicenceProof, prove_licence
 from yinxin.verifier import Verifier
@@ -25,19 +30,9 @@ from yinxin_proto.licence import MAX_FILE_BYTES
 from yinxin_proto.merkle import TreeHead
 from yinxin_proto.strict import Json
 
-PackOption = Annotated[
-    Path | None, typer.Option("--pack", metavar="DIR|FILE", exists=True, show_default=False)
-]
-PinOption = Annotated[
-    Path | None, typer.Option("--pin", metavar="ROOT", exists=True, show_default=False)
-]
 OptionalServer = Annotated[
     str | None,
     typer.Option("--server", metavar="HOST:PORT", envvar="YINXIN_SERVER", show_default=False),
-]
-OptionalCredentials = Annotated[
-    Path | None,
-    typer.Option("--credentials", metavar="DIR", envvar="YINXIN_CREDENTIALS", show_default=False),
 ]
 
 
@@ -57,7 +52,7 @@ def checkpoint(
         found = client.checkpoint(log)
         members = _head(found)
         if pack is not None:
-            verifier = Verifier.open(pack, pin=pin)
+            verifier = open_verifier(terminal, pack, pin=pin, credentials=credentials)
             known = _verify(verifier, found)
             members["signature"] = "VALID"
             if known is not None and known.size > 0:
@@ -82,7 +77,8 @@ def prove(
     proof = prove_licence(read_input(file, max_bytes=MAX_FILE_BYTES))
     members = _proof(proof)
     if pack is not None:
-        _verify(Verifier.open(pack, pin=pin), proof.checkpoint)
+        verifier = open_verifier(terminal, pack, pin=pin, credentials=credentials)
+        _verify(verifier, proof.checkpoint)
         members["signature"] = "VALID"
     if server is not None and credentials is not None:
         with open_client(terminal, server, credentials, server_name) as client:

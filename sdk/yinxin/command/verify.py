@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from hashlib import sha256
-from os import environ
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Final
 
 import typer
 
+from yinxin.client import Client
 from yinxin.command.connection import (
     AsJson,
     CaseNumber,
@@ -20,38 +22,54 @@ from yinxin.command.connection import (
 )
 from yinxin.command.inputfile import InputFile, read_input
 from yinxin.command.moment import parse_moment
+from yinxin.command.packopening import (
+    OptionalCredentials,
+    PackOption,
+    PinOption,
+    StateOption,
+    describe_pinning,
+    open_verifier,
+)
 from yinxin.command.reportview import show_report
+from yinxin.context import Context
 from yinxin.verifier import Verifier
 from yinxin_edge.terminal import Terminal
+from yinxin_proto.error import YinxinError
 from yinxin_proto.licence import MAX_FILE_BYTES, parse_type
-from yinxin_proto.repository_metadata import MAX_ROOT_BYTES
 from yinxin_verifier.examination import Request
-from yinxin_verifier.pack import Pinning
 from yinxin_verifier.policy import OFFLINE, ONLINE, Policy
+from yinxin_verifier.reason import Text
 from yinxin_verifier.report import Indication, Report
 
 POLICIES: Final = {policy.name.lower(): policy for policy in (ONLINE, OFFLINE)}
-_SHOWN_FINGERPRINT: Final = 16
 
-PackOption = Annotated[
-    Path | None, typer.Option("--pack", metavar="DIR|FILE", exists=True, show_default=False)
-]
 ServerOption = Annotated[
     str | None,
     typer.Option("--server", metavar="HOST:PORT", envvar="YINXIN_SERVER", show_default=False),
-]
-CredentialsOption = Annotated[
-    Path | None,
-    typer.Option("--credentials", metavar="DIR", envvar="YINXIN_CREDENTIALS", show_default=False),
 ]
 PurposeOption = Annotated[
     str | None,
     typer.Option("--purpose", metavar="TEXT", envvar="YINXIN_PURPOSE", show_default=False),
 ]
-PinOption = Annotated[
-    Path | None, typer.Option("--pin", metavar="ROOT", exists=True, show_default=False)
-]
-StateOption = Annotated[Path | None, typer.Option("--state", metavar="FILE", show_default=False)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Question:
+    """What is asked, of whomever."""
+
+    presentation: bytes
+    at: datetime | None
+    policy: Policy | None
+    request: Request
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Answer:
+    """A report, and what a person is shown beside it."""
+
+    report: Report
+    field_names: Mapping[str, Text]
+    trust: str | None = None
 
 
 def verify(
@@ -59,7 +77,7 @@ def verify(
     file: InputFile,
     pack: PackOption = None,
     server: ServerOption = None,
-    credentials: CredentialsOption = None,
+    credentials: OptionalCredentials = None,
     at: Annotated[str | None, typer.Option("--at", metavar="TIME", show_default=False)] = None,
     policy: Annotated[
         str | None, typer.Option("--policy", metavar="|".join(POLICIES), show_default=False)
@@ -78,29 +96,27 @@ def verify(
 ) -> None:
     """Verify a licence file or an SD-JWT."""
     terminal: Terminal = context.obj
-    moment = None if at is None else parse_moment(at)
-    presentation = None if pack is None and server is None else _read(file)
-    if presentation is None:
-        raise typer.BadParameter("give --pack or --server")
-    request = Request(purpose=purpose, audience=audience, nonce=nonce)
+    if pack is None and (server is None or credentials is None or purpose is None):
+        raise typer.BadParameter("give --pack, or --server with --credentials and --purpose")
+    question = _Question(
+        # One byte more than a licence file may have: just too large is a verdict too.
+        presentation=read_input(file, max_bytes=MAX_FILE_BYTES + 1),
+        at=None if at is None else parse_moment(at),
+        policy=_policy(policy),
+        request=Request(purpose=purpose, audience=audience, nonce=nonce),
+    )
     if pack is not None:
-        verifier = _open(terminal, pack, pin, state)
-        report = verifier.verify(presentation, moment, _policy(policy, OFFLINE), request)
-        _show(terminal, report, verifier, as_json=as_json, claims=claims)
+        verifier = open_verifier(terminal, pack, pin=pin, credentials=credentials, state=state)
+        answer = _ask_pack(terminal, verifier, question)
     else:
-        if server is None or credentials is None or purpose is None:
-            raise typer.BadParameter("--server needs --credentials and --purpose")
-        said = call_context(purpose, case, item, operator)
-        with open_client(terminal, server, credentials, server_name) as client:
-            report = client.verify(
-                presentation,
-                context=said,
-                at=moment,
-                policy=_policy(policy, ONLINE),
-                request=request,
-            )
-        _show(terminal, report, None, as_json=as_json, claims=claims)
-    raise typer.Exit(report.exit_status)
+        said = call_context(purpose or "", case, item, operator)
+        with open_client(terminal, server or "", credentials or Path(), server_name) as client:
+            answer = _ask_region(client, question, said)
+    if as_json:
+        terminal.plain(answer.report.to_json(claims=claims, indent=2))
+    else:
+        show_report(terminal, answer.report, field_names=answer.field_names, trust=answer.trust)
+    raise typer.Exit(answer.report.exit_status)
 
 
 def register(application: typer.Typer) -> None:
@@ -108,56 +124,45 @@ def register(application: typer.Typer) -> None:
     application.command("verify")(verify)
 
 
-def default_state(pin: Path | None) -> Path:
-    """Return where the verifier remembers what it saw, unless told otherwise.
-
-    One home, one memory; whoever names the root by ``--pin`` has one for each.
-    """
-    home = environ.get("XDG_STATE_HOME") or str(Path.home() / ".local" / "state")
-    folder = Path(home) / "yinxin" / "verifier"
-    if pin is None:
-        return folder / "home.json"
-    root = read_input(pin, max_bytes=MAX_ROOT_BYTES)
-    return folder / f"root-{sha256(root).hexdigest()[:_SHOWN_FINGERPRINT]}.json"
-
-
-def _read(file: Path) -> bytes:
-    # One byte more than a licence file may have: too large is a verdict, not an error.
-    return read_input(file, max_bytes=MAX_FILE_BYTES + 1)
-
-
-def _open(terminal: Terminal, pack: Path, pin: Path | None, state: Path | None) -> Verifier:
-    place = state or default_state(pin)
-    verifier = Verifier.open(pack, pin=pin, state=place)
-    if verifier.pinning is Pinning.FIRST_USE:
-        terminal.note(
-            "verify.first_use", style="yellow", fingerprint=verifier.root_fingerprint, path=place
-        )
-    return verifier
-
-
-def _policy(name: str | None, default: Policy) -> Policy:
+def _policy(name: str | None) -> Policy | None:
     if name is None:
-        return default
+        return None
     found = POLICIES.get(name.lower())
     if found is None:
         raise typer.BadParameter(f"--policy is one of {', '.join(POLICIES)}")
     return found
 
 
-def _show(
-    terminal: Terminal, report: Report, verifier: Verifier | None, *, as_json: bool, claims: bool
-) -> None:
-    if as_json:
-        terminal.plain(report.to_json(claims=claims, indent=2))
-        return
-    names = {}
-    if verifier is not None and report.indication is Indication.TOTAL_PASSED:
-        names = dict(verifier.field_names(parse_type(report.require_passed()["vct"])))
-    trust = None
-    if verifier is not None:
-        trust = terminal.text(
-            f"verify.pinning.{verifier.pinning.value}",
-            fingerprint=verifier.root_fingerprint[:_SHOWN_FINGERPRINT],
-        )
-    show_report(terminal, report, field_names=names, trust=trust)
+def _ask_pack(terminal: Terminal, verifier: Verifier, question: _Question) -> _Answer:
+    report = verifier.verify(
+        question.presentation, question.at, question.policy or OFFLINE, question.request
+    )
+    return _Answer(
+        report=report,
+        field_names=_names(report, verifier.field_names),
+        trust=describe_pinning(terminal, verifier),
+    )
+
+
+def _ask_region(client: Client, question: _Question, context: Context) -> _Answer:
+    report = client.verify(
+        question.presentation,
+        context=context,
+        at=question.at,
+        policy=question.policy or ONLINE,
+        request=question.request,
+    )
+    return _Answer(
+        report=report, field_names=_names(report, lambda code: client.type(code).field_names)
+    )
+
+
+def _names(report: Report, find: Callable[[str], Mapping[str, Text]]) -> Mapping[str, Text]:
+    """Return the names of the fields that will be shown, which only a licence that passed has."""
+    if report.indication is not Indication.TOTAL_PASSED:
+        return {}
+    try:
+        return find(parse_type(report.require_passed()["vct"]))
+    except YinxinError:
+        # For display alone: the verdict is there already.
+        return {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -249,3 +250,28 @@ def test_a_log_that_went_its_own_way_is_noticed(
     answer = online("log", "checkpoint", "--pack", world.pack)
 
     assert (answer.status, "ROOT_MISMATCH" in answer.err) == (65, True)
+
+
+def test_the_root_of_the_credentials_is_pinned(
+    online: Run, region: FakeRegion, world: World, tmp_path: Path
+) -> None:
+    folder = tmp_path / "credentials"
+    (folder / "root.json").write_bytes(world.root.read_bytes())
+    stated = json.loads((folder / "region.json").read_bytes())
+    (folder / "region.json").write_text(json.dumps({**stated, "root": "root.json"}))
+
+    answer = online("verify", world.good, "--pack", world.pack)
+
+    assert (answer.status, answer.err) == (0, "")
+    assert "已指定" in answer.out
+
+
+def test_fields_have_names_online(online: Run, region: FakeRegion, world: World) -> None:
+    region.types["11100000MB03271699001"]["display_names"] = {
+        "KZ_F0": {"zh": "坐落", "en": "Location"}
+    }
+
+    assert "坐落: 虚构内容0" in online("verify", world.good).out
+    assert "Location: 虚构内容0" in online("verify", world.good, "--lang", "en").out
+    del region.types["11100000MB03271699001"]
+    assert "KZ_F0: 虚构内容0" in online("verify", world.good).out
