@@ -91,19 +91,16 @@ def parse_compact(token: str | bytes, *, max_bytes: int = MAX_TOKEN_BYTES) -> Un
         prefix, header = _LATEST[0]
         if not text.startswith(prefix):
             prefix, header = text[: text.find(".") + 1], None
-        start, end = len(prefix), text.rfind(".")
-        payload = text[start:end]
-        if start < 2 or end < start or end == len(text) - 1 or "." in payload:
+        raw = text.encode("ascii")
+        start, end = len(prefix), raw.rfind(b".")
+        payload = raw[start:end]
+        if start < 2 or end < start or end == len(raw) - 1 or b"." in payload:
             raise MalformedError("JWS: three parts were expected", reason="JWS_PARTS")
         if header is None:
             header = _parse_header(prefix[:-1])
             _LATEST[0] = prefix, header
         return UnverifiedJws(
-            text,
-            header,
-            b64url_decode(payload, max_bytes=max_bytes),
-            text[:end].encode("ascii"),
-            b64url_decode(text[end + 1 :], max_bytes=max_bytes),
+            text, header, b64url_decode(payload), raw[:end], b64url_decode(raw[end + 1 :])
         )
     except UnicodeError as error:
         raise MalformedError("JWS: a character outside ASCII", reason="BASE64URL") from error

@@ -87,14 +87,13 @@ def _refuse_constant(_: str) -> Json:
 
 
 def _bounded_integer(digits: str) -> float:
-    # Length first: int() of a million digits takes seconds.
-    if len(digits) > 17:
+    if len(digits) < 16:
+        # RFC 8785 writes -0 as 0; a float tells that the two are spelt differently.
+        return int(digits) or (-0.0 if digits == "-0" else 0)
+    # Length before value: int() of a million digits takes seconds.
+    if len(digits) > 17 or not -MAX_SAFE_INTEGER <= int(digits) <= MAX_SAFE_INTEGER:
         raise MalformedError("JSON: an integer beyond ±(2^53-1)", reason="JSON_NUMBER")
-    value = int(digits)
-    if not -MAX_SAFE_INTEGER <= value <= MAX_SAFE_INTEGER:
-        raise MalformedError("JSON: an integer beyond ±(2^53-1)", reason="JSON_NUMBER")
-    # RFC 8785 writes -0 as 0; a float tells that the two are spelt differently.
-    return value or (-0.0 if digits == "-0" else 0)
+    return int(digits)
 
 
 def _bounded_float(digits: str) -> float:

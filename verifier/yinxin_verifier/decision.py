@@ -332,7 +332,7 @@ def verify(
     stopped = 0
     verdict: Finding | None = None
     for step in STEPS:
-        if stopped & step.requires:
+        if stopped and stopped & step.requires:
             stopped |= step.bit
             continue
         finding = step.check(x)
