@@ -7,9 +7,10 @@ is evidence; who is trusted is in the trust list alone.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final
 
+from cryptography import x509
 from sqlalchemy import Connection, select, update
 
 from yinxin_ca.authority import CertificateAuthority, create_root
@@ -35,6 +36,12 @@ ISSUING: Final = {
     "tls": (Purpose.TLS_CA, TLS_CA, "TLS CA"),
 }
 """Issuing authorities by name: key, profile, common name."""
+ROOT: Final = "root"
+ROOT_CRL_LIFETIME: Final = timedelta(days=400)
+"""The root's key is offline, so its list is signed when it is opened anyway."""
+CRLS: Final = (ROOT, *ISSUING)
+"""Authorities that publish a revocation list: without the root's, nobody could
+tell whether an issuing authority still stands."""
 
 RegisterFactory = Callable[[str], Register]
 """Opens the register of the authority of a name."""
@@ -72,14 +79,28 @@ def open_authority(
     clock: Clock,
     entropy: Entropy,
 ) -> CertificateAuthority:
-    """Open one issuing authority: ``licence``, ``status`` or ``tls``."""
+    """Open one authority: ``licence``, ``status``, ``tls``, or the offline ``root``."""
+    purpose = Purpose.ROOT if name == ROOT else ISSUING[name][0]
     return CertificateAuthority(
         certificate=getattr(anchors, name),
-        signer=keyring.signer(ISSUING[name][0]),
+        signer=keyring.signer(purpose),
         register=registers(name),
         clock=clock,
         entropy=entropy,
     )
+
+
+def crl_lifetime(name: str) -> timedelta:
+    """Return how long a new list of an authority holds."""
+    return ROOT_CRL_LIFETIME if name == ROOT else CRL_LIFETIME
+
+
+def is_crl_due(crl: bytes | None, name: str, now: datetime) -> bool:
+    """Tell whether an authority's list is past half its life, or missing."""
+    if crl is None:
+        return True
+    age = now - x509.load_der_x509_crl(crl).last_update_utc
+    return age * 2 >= crl_lifetime(name)
 
 
 def put_crls(conn: Connection, crls: Mapping[str, bytes], clock: Clock) -> None:
@@ -95,6 +116,11 @@ def get_crl(conn: Connection, name: str) -> bytes | None:
     """Return the newest CRL of an authority."""
     text = get_setting(conn, f"crl/{name}")
     return None if text is None else bytes.fromhex(text)
+
+
+def crl_targets(crls: Mapping[str, bytes]) -> dict[str, bytes | None]:
+    """Return CRLs as targets of the ``crl`` role."""
+    return {f"crl/{name}.crl": crl for name, crl in crls.items()}
 
 
 def put_evidence(conn: Connection, chain: tuple[bytes, ...], crl: bytes, now_ms: int) -> bytes:

@@ -22,9 +22,10 @@ from yinxin_trust import schema
 from yinxin_trust.allocation import OPEN_LISTS, open_list
 from yinxin_trust.catalogue import LicenceType, add_type, builtin_types
 from yinxin_trust.certification import (
-    CRL_LIFETIME,
-    ISSUING,
+    CRLS,
     RegisterFactory,
+    crl_lifetime,
+    crl_targets,
     found_authorities,
     open_authority,
     put_crls,
@@ -140,14 +141,9 @@ class Founder:
                 registers=self.registers,
                 clock=self.clock,
                 entropy=self.entropy,
-            ).sign_crl(lifetime=CRL_LIFETIME)
-            for name in ISSUING
+            ).sign_crl(lifetime=crl_lifetime(name))
+            for name in CRLS
         }
-
-
-def crl_targets(crls: dict[str, bytes]) -> dict[str, bytes | None]:
-    """Return CRLs as targets of the ``crl`` role."""
-    return {f"crl/{name}.crl": crl for name, crl in crls.items()}
 
 
 def catalogue_targets(types: list[LicenceType]) -> dict[str, bytes | None]:

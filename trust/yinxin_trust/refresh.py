@@ -10,20 +10,21 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Final
 
-from cryptography import x509
 from sqlalchemy import Connection
 
 from yinxin_proto.clock import Clock, Entropy
 from yinxin_proto.repository import DELEGATED, Expiry, RepositoryView
 from yinxin_trust.certification import (
-    CRL_LIFETIME,
+    CRLS,
     ISSUING,
     RegisterFactory,
+    crl_lifetime,
+    crl_targets,
     get_crl,
+    is_crl_due,
     open_authority,
     put_crls,
 )
-from yinxin_trust.founding import crl_targets
 from yinxin_trust.keyring import Keyring
 from yinxin_trust.publication import Publication, first_root, reader
 from yinxin_trust.region import Region
@@ -110,11 +111,11 @@ class Refresher:
         signed = {
             name: self._sign_crl(conn, name)
             for name in ISSUING
-            if _is_crl_due(get_crl(conn, name), now)
+            if is_crl_due(get_crl(conn, name), name, now)
         }
         if signed:
             put_crls(conn, signed, self._clock)
-        held = {name: crl for name in ISSUING if (crl := get_crl(conn, name)) is not None}
+        held = {name: crl for name in CRLS if (crl := get_crl(conn, name)) is not None}
         published = set(view.paths("crl"))
         return {
             path: crl
@@ -131,7 +132,7 @@ class Refresher:
             clock=self._clock,
             entropy=self._entropy,
         )
-        return authority.sign_crl(lifetime=CRL_LIFETIME)
+        return authority.sign_crl(lifetime=crl_lifetime(name))
 
 
 def refresh(region: Region) -> bool:
@@ -142,13 +143,6 @@ def refresh(region: Region) -> bool:
 def _is_aged(view: RepositoryView, role: str, now: datetime) -> bool:
     state = view.roles[role]
     return _is_past_half(state.issued_at, state.expires - state.issued_at, now)
-
-
-def _is_crl_due(crl: bytes | None, now: datetime) -> bool:
-    if crl is None:
-        return True
-    parsed = x509.load_der_x509_crl(crl)
-    return _is_past_half(parsed.last_update_utc, CRL_LIFETIME, now)
 
 
 def _is_past_half(start: datetime, life: timedelta, now: datetime) -> bool:

@@ -29,9 +29,14 @@ from yinxin_trust import schema
 from yinxin_trust.access import Role, check_exclusive
 from yinxin_trust.catalogue import load_catalogue
 from yinxin_trust.certification import (
+    ROOT,
     RegisterFactory,
+    crl_lifetime,
+    crl_targets,
     get_crl,
+    is_crl_due,
     open_authority,
+    put_crls,
     put_evidence,
 )
 from yinxin_trust.directory import touch
@@ -172,10 +177,27 @@ class Registrar:
         self.publish_trust(conn)
 
     def publish_trust(self, conn: Connection) -> None:
-        """Sign and publish the trust list as the records make it, in one transaction."""
-        trust_list = build_trust_list(conn, self.keyring.namespace, self.clock.now())
+        """Sign and publish the trust list as the records make it, in one transaction.
+
+        The root's revocation list is renewed along with it when it is due.
+        """
+        now = self.clock.now()
+        changes: dict[str, dict[str, bytes | None]] = {}
+        if is_crl_due(get_crl(conn, ROOT), ROOT, now):
+            root = open_authority(
+                ROOT,
+                anchors=get_anchors(conn),
+                keyring=self.keyring,
+                registers=self.registers,
+                clock=self.clock,
+                entropy=self.entropy,
+            )
+            crls = {ROOT: root.sign_crl(lifetime=crl_lifetime(ROOT))}
+            put_crls(conn, crls, self.clock)
+            changes["crl"] = crl_targets(crls)
+        trust_list = build_trust_list(conn, self.keyring.namespace, now)
         Publication(storage=self.storage, keyring=self.keyring, clock=self.clock).publish(
-            conn, {}, trust_list=trust_list.to_bytes()
+            conn, changes, trust_list=trust_list.to_bytes()
         )
 
     def add_principal(
