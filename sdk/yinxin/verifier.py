@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from pathlib import Path
-from typing import Final, Self
+from typing import Self
 
 from yinxin.catalogue import MAX_DEFINITION_BYTES, field_names
 from yinxin.presentation import Presentation, read_presentation
 from yinxin_edge.clock import SystemClock
 from yinxin_proto.clock import Clock
-from yinxin_proto.error import ConfigurationError, YinxinError
+from yinxin_proto.error import ConfigurationError, MalformedError
 from yinxin_proto.repository_metadata import MAX_ROOT_BYTES
 from yinxin_proto.strict import parse_json_object
 from yinxin_verifier import decision
@@ -22,8 +22,6 @@ from yinxin_verifier.policy import OFFLINE, Policy
 from yinxin_verifier.reason import Text
 from yinxin_verifier.report import Report
 from yinxin_verifier.store import MemoryStore
-
-_NOTHING: Final[Mapping[str, Text]] = {}
 
 
 class Verifier:
@@ -126,12 +124,14 @@ class Verifier:
 
     def field_names(self, licence_type: str) -> Mapping[str, Text]:
         """Return the display names of a type's ``KZ_*`` fields, where the pack has them."""
+        definition = self._pack.catalogue.get(licence_type)
+        if definition is None:
+            return {}
         try:
-            definition = self._pack.view.target(f"catalogue/{licence_type}.json")
             return field_names(parse_json_object(definition, max_bytes=MAX_DEFINITION_BYTES))
-        except YinxinError:
-            # For display alone: a pack without its catalogue verifies as well.
-            return _NOTHING
+        except MalformedError:
+            # For display alone: a licence of a type that is badly described verifies as well.
+            return {}
 
 
 def _root(pin: bytes | Path | str | None) -> bytes | None:

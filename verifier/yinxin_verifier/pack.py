@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from hashlib import sha256
 from pathlib import Path
+from typing import Final
 
 from yinxin_proto.error import ConfigurationError, MalformedError, VerificationError
 from yinxin_proto.note import MAX_NOTE_BYTES
@@ -24,6 +26,8 @@ from yinxin_verifier.packfile import (
     open_pack,
 )
 from yinxin_verifier.store import Memory, MemoryStore
+
+_CATALOGUE: Final = "catalogue/"
 
 
 class Pinning(StrEnum):
@@ -44,7 +48,9 @@ class LoadedPack:
 
     trust: TrustSet
     view: RepositoryView
-    """The repository, for its catalogue."""
+    """The repository; its files can be read while the pack is open."""
+    catalogue: Mapping[str, bytes]
+    """Entries of the catalogue, JSON, by licence type: read while it was open."""
     pinning: Pinning
     root_fingerprint: str
     """SHA-256 of the pinned root metadata, hexadecimal: for people to compare."""
@@ -123,6 +129,10 @@ class PackLoader:
         return LoadedPack(
             trust=TrustSet(home=region),
             view=view,
+            catalogue={
+                path.removeprefix(_CATALOGUE).removesuffix(".json"): view.target(path)
+                for path in view.paths("catalogue")
+            },
             pinning=pinning,
             root_fingerprint=fingerprint.hex(),
             refused_statuses=tuple(region.statuses.refused),

@@ -25,6 +25,8 @@ from yinxin_proto.error import ConfigurationError, InternalError
 GROUP: Final = "yinxin.commands"
 DEFAULT_EXTRA: Final = "server"
 
+_COMPLETION: Final = frozenset({"install_completion", "show_completion"})
+"""Options that Typer adds to an application: of the whole program, not of a command."""
 _ANYTHING: Final = {
     "allow_extra_args": True,
     "ignore_unknown_options": True,
@@ -82,6 +84,7 @@ class Plugins:
         if not isinstance(made, TyperGroup | TyperCommand):
             raise InternalError(f"command {entry.name} is no application", reason="COMMAND")
         made.name = entry.name
+        made.params = [parameter for parameter in made.params if parameter.name not in _COMPLETION]
         localise(made, self._texts | _texts_of(entry.module), self._language, entry.name)
         return made
 
