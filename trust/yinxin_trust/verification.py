@@ -16,7 +16,7 @@ from typing import Final
 from sqlalchemy import Connection
 
 from yinxin_proto.clock import Clock
-from yinxin_proto.error import InvalidArgumentError, Violation
+from yinxin_proto.error import InvalidArgumentError
 from yinxin_trust.belief import Beliefs, BeliefStore
 from yinxin_trust.holding import Holding
 from yinxin_trust.loginquiry import LogInquiry
@@ -145,10 +145,5 @@ def policy_named(name: str) -> Policy:
     """
     found = POLICIES.get(name or ONLINE.name)
     if found is None:
-        known = " or ".join(POLICIES)
-        raise InvalidArgumentError(
-            "no such policy",
-            reason="POLICY",
-            violations=[Violation("policy", f"{known} is expected", "POLICY")],
-        )
+        raise InvalidArgumentError(f"{' or '.join(POLICIES)} is expected", reason="POLICY")
     return found
