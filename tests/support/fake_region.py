@@ -12,11 +12,9 @@ from __future__ import annotations
 import io
 import json
 import time
-import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Final
 
 import grpc
@@ -24,6 +22,7 @@ from cryptography.hazmat.primitives import serialization as s
 from google.protobuf.message import Message
 
 from support.clock import FixedClock, SeededEntropy
+from support.fake_publication import PublicServices, take_page
 from support.hierarchy import REGION
 from support.region_builder import CODE, STATUS_URI, TYPE, Issued, RegionBuilder
 from yinxin.credentials import ApprovalKey, Credentials
@@ -33,7 +32,6 @@ from yinxin_edge.interceptor import CallLimits
 from yinxin_edge.journal import Journal
 from yinxin_edge.principal import Principal
 from yinxin_edge.server import Server, ServerSettings, Service
-from yinxin_proto import merkle
 from yinxin_proto.approval import ChangeRequest, IssueRequest, parse_approval, request_digest
 from yinxin_proto.error import (
     ConflictError,
@@ -65,15 +63,11 @@ from yinxin_proto.v1 import (
     verification_pb2,
     verification_pb2_grpc,
 )
+from yinxin_trust.service.report_message import report_message
 from yinxin_verifier import decision
 from yinxin_verifier.evidence import Evidence, TrustSet
 from yinxin_verifier.policy import OFFLINE, ONLINE
-from yinxin_verifier.reason import Text
-from yinxin_verifier.report import Report
 
-PAGE: Final = 2
-"""Items on a page, however many are asked for."""
-CATALOGUE: Final = Path(__file__).resolve().parents[2] / "trust" / "yinxin_trust" / "catalogue_data"
 _POLICIES: Final = {"": ONLINE, "ONLINE": ONLINE, "OFFLINE": OFFLINE}
 _TARGETS: Final = {
     Operation.SUSPEND: LicenceState.SUSPENDED,
@@ -98,18 +92,15 @@ class Kept:
 
 
 class FakeRegion(
+    PublicServices,
     issuance_pb2_grpc.IssuanceServiceServicer,
     licence_pb2_grpc.LicenceServiceServicer,
     verification_pb2_grpc.VerificationServiceServicer,
-    catalogue_pb2_grpc.CatalogueServiceServicer,
-    subject_pb2_grpc.SubjectServiceServicer,
-    log_pb2_grpc.LogServiceServicer,
-    status_pb2_grpc.StatusServiceServicer,
-    repository_pb2_grpc.RepositoryServiceServicer,
 ):
     """All contracts of one region that the SDK calls."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.clock = FixedClock(SystemClock().now())
         self.builder = RegionBuilder(clock=self.clock)
         self.approval_key: SigningKey = ES256.load_deterministic(777)
@@ -122,10 +113,6 @@ class FakeRegion(
         """Seconds before each answer."""
         self.lost_answers = 0
         """So many next calls are done, and their answers lost."""
-        self.types = {
-            entry["code"]: entry
-            for entry in (json.loads(path.read_bytes()) for path in CATALOGUE.glob("*.json"))
-        }
 
     # --- what tests look at ---------------------------------------------------------
 
@@ -143,14 +130,6 @@ class FakeRegion(
             "approval_key": ApprovalKey(pem(self.approval_key)),
         }
         return Credentials(**{**members, **changes})
-
-    def pack_zip(self) -> bytes:
-        """Return the offline pack as one file."""
-        out = io.BytesIO()
-        with zipfile.ZipFile(out, "w") as archive:
-            for name, data in self.builder.pack().items():
-                archive.writestr(name, data)
-        return out.getvalue()
 
     @contextmanager
     def serve(self, credentials: grpc.ServerCredentials | None = None) -> Iterator[str]:
@@ -204,6 +183,9 @@ class FakeRegion(
         time.sleep(self.delay)
         if self.failures:
             raise self.failures.pop(0)
+
+    def logged(self) -> list[Issued]:
+        return [kept.issued for kept in self.kept.values()]
 
     # --- issuance -------------------------------------------------------------------
 
@@ -279,7 +261,7 @@ class FakeRegion(
             if not request.HasField("holder")
             or request.holder.value in {h.number.reveal() for h in kept.request.holders}
         ]
-        page, token = _page(names[::-1], request.page_token)
+        page, token = take_page(names[::-1], request.page_token)
         return licence_pb2.ListLicencesResponse(
             licences=[self._message(name) for name in page], next_page_token=token
         )
@@ -290,7 +272,7 @@ class FakeRegion(
 
     def ListLicenceEvents(self, request: Any, context: Any) -> Any:
         self._came(request)
-        page, token = _page(self._find(request.parent).events, request.page_token)
+        page, token = take_page(self._find(request.parent).events, request.page_token)
         return licence_pb2.ListLicenceEventsResponse(licence_events=page, next_page_token=token)
 
     def ChangeLicenceStatus(self, request: Any, context: Any) -> licence_pb2.Licence:
@@ -368,116 +350,6 @@ class FakeRegion(
             raise InvalidArgumentError("no such policy", reason="POLICY")
         return report_message(decision.verify(evidence, policy, self.clock.now(), at))
 
-    # --- catalogue, subjects ------------------------------------------------------------
-
-    def ListLicenceTypes(self, request: Any, context: Any) -> Any:
-        self._came(request)
-        page, token = _page(sorted(self.types), request.page_token)
-        listed = [self._type(code) for code in page]
-        for entry in listed:
-            entry.ClearField("definition")
-        return catalogue_pb2.ListLicenceTypesResponse(licence_types=listed, next_page_token=token)
-
-    def GetLicenceType(self, request: Any, context: Any) -> Any:
-        self._came(request)
-        return self._type(TypeName.parse(request.name).id)
-
-    def CreateLicenceType(self, request: Any, context: Any) -> Any:
-        self._came(request)
-        raise PermissionDeniedError("the fake's catalogue is fixed", reason="ROLE")
-
-    def _type(self, code: str) -> catalogue_pb2.LicenceType:
-        entry = self.types.get(code)
-        if entry is None:
-            raise NotFoundError("no such type", reason="LICENCE_TYPE")
-        made = catalogue_pb2.LicenceType(
-            name=f"regions/{REGION}/licenceTypes/{code}",
-            code=code,
-            schema_version=entry["schema_version"],
-            issue_mode=catalogue_pb2.ISSUE_MODE_ISSUE,
-            min_holders=entry["min_holders"],
-            max_holders=entry["max_holders"],
-            number_types=entry["number_types"],
-            validity=entry["validity"],
-            definition=json.dumps(entry).encode(),
-        )
-        made.display_name.zh, made.display_name.en = entry["name"]["zh"], entry["name"]["en"]
-        return made
-
-    def RegisterSubject(self, request: Any, context: Any) -> subject_pb2.Subject:
-        self._came(request)
-        return self._subject(request.kind, list(request.numbers))
-
-    def GetSubject(self, request: Any, context: Any) -> subject_pb2.Subject:
-        self._came(request)
-        return self._subject(subject_pb2.SUBJECT_KIND_PERSON, [])
-
-    def LookupSubject(self, request: Any, context: Any) -> subject_pb2.Subject:
-        self._came(request)
-        return self._subject(subject_pb2.SUBJECT_KIND_PERSON, [request.number])
-
-    def LinkIdentifier(self, request: Any, context: Any) -> subject_pb2.Subject:
-        self._came(request)
-        return self._subject(subject_pb2.SUBJECT_KIND_PERSON, [request.number])
-
-    def _subject(self, kind: Any, numbers: list[Any]) -> subject_pb2.Subject:
-        return subject_pb2.Subject(
-            name=f"regions/{REGION}/subjects/abc123",
-            kind=kind,
-            identifiers=[
-                subject_pb2.LinkedIdentifier(type=number.type, masked_value="3****6")
-                for number in numbers
-            ],
-            etag="1",
-        )
-
-    # --- log, status, repository --------------------------------------------------------
-
-    def GetCheckpoint(self, request: Any, context: Any) -> log_pb2.Checkpoint:
-        self._came(request)
-        return log_pb2.Checkpoint(note=self.builder.checkpoint())
-
-    def GetTile(self, request: Any, context: Any) -> log_pb2.Tile:
-        self._came(request)
-        raise NotFoundError("no tiles here", reason="TILE")
-
-    def GetReceipt(self, request: Any, context: Any) -> log_pb2.Receipt:
-        self._came(request)
-        for kept in self.kept.values():
-            if kept.issued.index == request.index:
-                return log_pb2.Receipt(receipt=self.builder.receipt(kept.issued).to_bytes())
-        raise NotFoundError("no such entry", reason="INDEX_RANGE")
-
-    def GetConsistencyProof(self, request: Any, context: Any) -> Any:
-        self._came(request)
-        return log_pb2.ConsistencyProof(
-            hashes=merkle.consistency_proof(request.old_size, request.new_size, self.builder.node)
-        )
-
-    def GetStatusList(self, request: Any, context: Any) -> status_pb2.StatusList:
-        self._came(request)
-        now = timestamp(self.clock.now())
-        return status_pb2.StatusList(
-            uri=request.uri,
-            token=self.builder.status_token(),
-            issue_time=now,
-            expire_time=now,
-            log_size=len(self.builder.leaves),
-        )
-
-    def GetRepositoryFile(self, request: Any, context: Any) -> Any:
-        self._came(request)
-        found = self.builder.pack().get(request.path)
-        if found is None:
-            raise NotFoundError("no such file", reason="REPOSITORY_FILE")
-        return repository_pb2.RepositoryFile(path=request.path, content=found)
-
-    def ExportPack(self, request: Any, context: Any) -> Iterator[Any]:
-        self._came(request)
-        data = self.pack_zip()
-        for start in range(0, len(data), 4096):
-            yield repository_pb2.PackChunk(content=data[start : start + 4096])
-
 
 def request_content(number: str = "虚构证字第00001号", **changes: Any) -> dict[str, Any]:
     """Return what a department asks for: a licence of an invented person."""
@@ -503,52 +375,3 @@ def pem(key: SigningKey, passphrase: str | None = None) -> bytes:
     )
     data: bytes = loaded.private_bytes(s.Encoding.PEM, s.PrivateFormat.PKCS8, encryption)
     return data
-
-
-def report_message(report: Report) -> verification_pb2.Report:
-    """Return a report as the contract carries it."""
-    message = verification_pb2.Report(
-        indication=verification_pb2.Indication.Value(f"INDICATION_{report.indication}"),
-        sub_indication=report.sub_indication or "",
-        code=report.code or "",
-        reason=report.reason or "",
-        policy=report.policy,
-        verify_time=timestamp(report.now),
-        at_time=timestamp(report.at),
-        unverified_claims=json.dumps(dict(report.unverified_claims)).encode(),
-    )
-    _put(message.text, report.text)
-    if report.advice is not None:
-        _put(message.advice, report.advice)
-    for hop in report.path:
-        message.path.add(
-            region=hop.region,
-            domain=hop.domain,
-            root_version=hop.root_version,
-            trust_version=hop.trust_version,
-            statement=hop.statement or "",
-        )
-    for check in report.checks:
-        added = message.checks.add(
-            number=check.number,
-            name=check.name,
-            clause=check.clause,
-            outcome=verification_pb2.CheckOutcome.Value(f"CHECK_OUTCOME_{check.outcome}"),
-            reason=check.reason or "",
-        )
-        _put(added.title, check.title)
-        _put(added.text, check.text)
-        _put(added.evidence, check.evidence)
-        if check.age is not None:
-            added.age.FromTimedelta(check.age)
-    return message
-
-
-def _put(message: Any, text: Text) -> None:
-    message.zh, message.en = text
-
-
-def _page(items: list[Any], token: str) -> tuple[list[Any], str]:
-    start = int(token or 0)
-    following = start + PAGE
-    return items[start:following], str(following) if following < len(items) else ""

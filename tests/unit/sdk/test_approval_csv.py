@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from support.fake_region import CATALOGUE
+from support.fake_publication import CATALOGUE
 from yinxin import InvalidArgumentError, LicenceType, MalformedError, NotFoundError, read_approvals
 from yinxin.approval_csv import MAX_ROWS
 from yinxin_proto.error import YinxinError

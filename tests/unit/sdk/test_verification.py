@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from support.fake_region import FakeRegion, report_message, request_content
+from support.fake_region import FakeRegion, request_content
 from yinxin import (
     OFFLINE,
     Client,
@@ -24,6 +24,7 @@ from yinxin import (
 from yinxin.verification import MAX_BATCH, MAX_BATCH_BYTES, read_report
 from yinxin_proto.licence import LicenceFile
 from yinxin_proto.v1 import verification_pb2
+from yinxin_trust.service.report_message import report_message
 from yinxin_verifier import decision
 from yinxin_verifier.evidence import Evidence
 
