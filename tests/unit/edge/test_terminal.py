@@ -64,8 +64,9 @@ class Screen:
         return self._err.getvalue()
 
 
-def classes(kind: type[YinxinError] = YinxinError) -> list[type[YinxinError]]:
-    return [kind, *(inner for child in kind.__subclasses__() for inner in classes(child))]
+def classes() -> list[type[YinxinError]]:
+    found = [value for value in vars(tree).values() if isinstance(value, type)]
+    return [kind for kind in found if issubclass(kind, YinxinError)]
 
 
 # --- texts --------------------------------------------------------------------------------
