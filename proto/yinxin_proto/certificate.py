@@ -217,7 +217,8 @@ def verify_link(
         _refuse("CHAIN_PATH_LENGTH", "the certificate above may not have as long a path below it")
     if child.authority_key_id is not None and child.authority_key_id != issuer.subject_key_id:
         _refuse("CHAIN_KEY_ID", "the key identifiers do not match")
-    if issuer.purposes and not child.purposes <= issuer.purposes:
+    # A child that names no purpose would pass its issuer's limits on to nobody.
+    if issuer.purposes and not (child.purposes and child.purposes <= issuer.purposes):
         _refuse("CHAIN_PURPOSE", "the certificate above may not issue for this purpose")
     if child.signature_oid != suite.x509_signature_oid():
         _refuse("CHAIN_ALGORITHM", f"the certificate is not signed with {suite.name}")

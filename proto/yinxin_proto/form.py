@@ -6,10 +6,10 @@ whoever typed a request wants to hear of all its faults together.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import date
 from typing import Final, TypeVar
+from unicodedata import category
 
 from yinxin_proto.error import InvalidArgumentError, MalformedError, Violation
 from yinxin_proto.strict import MAX_SAFE_INTEGER, Json, b64url_decode
@@ -17,10 +17,18 @@ from yinxin_proto.strict import MAX_SAFE_INTEGER, Json, b64url_decode
 _T = TypeVar("_T")
 
 # Controls, and the marks that reorder or hide text on a screen: what is
-# approved must be what was read.
-_CONTROLS: Final = "\\x00-\\x08\\x0b-\\x1f\\x7f-\\x9f\\u200b-\\u200f\\u2028-\\u202e\\u2066-\\u2069"
-_UNPRINTABLE: Final = re.compile(f"[{_CONTROLS}\\ud800-\\udfff\\ufeff\\t\\n]")
-_UNPRINTABLE_IN_LINES: Final = re.compile(f"[{_CONTROLS}\\ud800-\\udfff\\ufeff]")
+# approved must be what was read. Unassigned and private characters are not
+# among them: names are written with some that no table has yet.
+_HIDDEN: Final = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
+_LINE_BLANKS: Final = frozenset("\t\n")
+
+
+def _hides(text: str, allowed: frozenset[str]) -> bool:
+    return any(
+        category(character) in _HIDDEN and character not in allowed
+        for character in text
+        if not character.isprintable()
+    )
 
 
 class Form:
@@ -93,10 +101,9 @@ class Form:
             return None
         if value.isprintable() and 0 < len(value) <= max_characters and not value.isspace():
             return value
-        pattern = _UNPRINTABLE_IN_LINES if lines else _UNPRINTABLE
         if not value.strip() or len(value) > max_characters:
             self.refuse(name, f"1 to {max_characters} characters are expected", "FIELD_LENGTH")
-        elif pattern.search(value) is not None:
+        elif _hides(value, _LINE_BLANKS if lines else frozenset()):
             self.refuse(name, "has control characters", "FIELD_CHARACTER")
         else:
             return value

@@ -123,9 +123,11 @@ class Witnesses:
     """C2SP verifier keys, one per controlling operator."""
 
     def __post_init__(self) -> None:
-        if len(set(self.keys)) != len(self.keys):
+        keys = [VerifierKey.parse(key) for key in self.keys]
+        # Under two names one operator would have two votes.
+        if len({key.public_key for key in keys}) != len(keys):
             raise MalformedError("witnesses: one occurs twice", reason="DUPLICATE_WITNESS")
-        if any(VerifierKey.parse(key).type not in _COSIGNATURES for key in self.keys):
+        if any(key.type not in _COSIGNATURES for key in keys):
             raise MalformedError("witnesses: not a cosignature key", reason="WITNESS_VKEY")
         if not 0 <= self.quorum <= len(self.keys):
             raise MalformedError("witnesses: fewer than the quorum", reason="QUORUM")

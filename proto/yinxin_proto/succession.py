@@ -24,7 +24,8 @@ def check_succession(old: TrustList, new: TrustList) -> None:
             a key gone, or given to another owner, purpose or suite;
             ``KEY_REVIVED`` for a compromised key that is so no more;
             ``PIN_RAISED`` when a pin admits more entries as safe, or is of
-            another log; ``LOG_CHANGED`` for a log gone, rekeyed or thawed.
+            another log or tree; ``LOG_CHANGED`` for a log gone, rekeyed,
+            thawed, or frozen at another tree of the same size.
     """
     if (old.region, old.domain) != (new.region, new.domain):
         raise VerificationError("trust list: of another region", reason="SUCCESSION_REGION")
@@ -53,7 +54,10 @@ def _check_key(
     # Without a pin nothing stood yet: the first one follows the reconciliation.
     if key.pin is not None and later.pin is not None:
         raised = later.pin.n_safe > key.pin.n_safe
-        if raised or later.pin.origin != key.pin.origin:
+        # Of other sizes the trees may agree; of one size there is one tree.
+        same_size = later.pin.n_stop == key.pin.n_stop
+        swapped = same_size and later.pin.root != key.pin.root
+        if raised or swapped or later.pin.origin != key.pin.origin:
             raise VerificationError(
                 f"trust list: n_safe of {_name(key)} only falls", reason="PIN_RAISED"
             )
@@ -64,6 +68,9 @@ def _check_log(log: LogKey, later: LogKey | None) -> None:
         raise VerificationError("trust list: a log is gone or rekeyed", reason="LOG_CHANGED")
     if log.frozen_at is None:
         return
+    same_size = later.frozen_at is not None and later.frozen_at.size == log.frozen_at.size
+    if same_size and later.frozen_at != log.frozen_at:
+        raise VerificationError("trust list: a log is frozen at another tree", reason="LOG_CHANGED")
     if later.frozen_at is None or later.frozen_at.size > log.frozen_at.size:
         raise VerificationError("trust list: a frozen log was thawed", reason="LOG_CHANGED")
 

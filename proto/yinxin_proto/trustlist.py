@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Final
 
+from yinxin_proto.certificate import MAX_CERTIFICATE_BYTES
 from yinxin_proto.error import InvalidArgumentError, MalformedError
 from yinxin_proto.keyrecord import (
     KeyPurpose,
@@ -28,6 +29,7 @@ from yinxin_proto.member import Members, as_octets
 from yinxin_proto.name import parse_region_code
 from yinxin_proto.scope import Authority, TypeScope
 from yinxin_proto.strict import Json, b64url_encode, canonical_json, parse_canonical_json
+from yinxin_proto.vkey import VerifierKey
 
 __all__ = [
     "MAX_TRUST_LIST_BYTES",
@@ -49,7 +51,6 @@ __all__ = [
 
 SCHEMA: Final = 1
 MAX_TRUST_LIST_BYTES: Final = 8 << 20
-MAX_CERTIFICATE_BYTES: Final = 16384
 MAX_ANCHORS: Final = 64
 MAX_AUTHORITIES: Final = 10_000
 MAX_STATUS_KEYS: Final = 1024
@@ -142,8 +143,9 @@ class TrustList:
         MalformedError: ``REGION_CODE``, ``DUPLICATE_AUTHORITY``, ``DUPLICATE_KEY`` (one key in
             two records, whoever's), ``DUPLICATE_LOG``, ``KEY_PURPOSE`` (a
             status key with another purpose), ``LOG_ORIGIN`` (a log named for
-            another region, domain or kind), ``PIN_ORIGIN`` (a pin in a log
-            that is not a licences log of the list).
+            another region, domain or kind), ``WITNESS_VKEY`` (a witness with a
+            log's key), ``PIN_ORIGIN`` (a pin in a log that is not a licences
+            log of the list).
     """
 
     region: str
@@ -185,6 +187,10 @@ class TrustList:
                     "trust list: a log's origin is <domain>/log/<region>/<kind>/<epoch>",
                     reason="LOG_ORIGIN",
                 )
+        # A witness that held a log's key would vouch for itself.
+        witnesses = {VerifierKey.parse(key).public_key for key in self.witnesses.keys}
+        if any(VerifierKey.parse(log.vkey).public_key in witnesses for log in self.logs):
+            raise MalformedError("trust list: a log is its own witness", reason="WITNESS_VKEY")
         pinnable = {log.origin for log in self.logs if log.kind is LogKind.LICENCES}
         if any(key.pin is not None and key.pin.origin not in pinnable for key in keys):
             raise MalformedError(

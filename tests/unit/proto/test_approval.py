@@ -168,6 +168,15 @@ def test_every_missing_member_is_named_at_once() -> None:
 
 
 @pytest.mark.parametrize(
+    "name", ["虚构人\u3000甲", "虚\ue000人", "虚\U000323b0人", "葛\U000e0100"], ids=ascii
+)
+def test_names_are_written_with_whatever_characters_names_have(name: str) -> None:
+    # A wide blank, a private character, one newer than any table, a variant form.
+    made = IssueRequest.from_document(document(holders=[holder(name=name)]))
+    assert IssueRequest.parse(made.to_bytes()) == made
+
+
+@pytest.mark.parametrize(
     ("change", "field", "reason"),
     [
         ({"valid_until": "2025-12-31"}, "valid_until", "DATES_REVERSED"),
@@ -178,6 +187,10 @@ def test_every_missing_member_is_named_at_once() -> None:
         ({"holders": [holder(extra=1)]}, "holders[0]", "FIELD_UNKNOWN"),
         ({"holders": [holder(name="a\nb")]}, "holders[0].name", "FIELD_CHARACTER"),
         ({"holders": [holder(name="a\u202eb")]}, "holders[0].name", "FIELD_CHARACTER"),
+        ({"holders": [holder(name="a\u061cb")]}, "holders[0].name", "FIELD_CHARACTER"),
+        ({"holders": [holder(name="a\u00adb")]}, "holders[0].name", "FIELD_CHARACTER"),
+        ({"holders": [holder(name="a\u2060b")]}, "holders[0].name", "FIELD_CHARACTER"),
+        ({"holders": [holder(name="a\U000e0041b")]}, "holders[0].name", "FIELD_CHARACTER"),
         ({"holders": [holder(name="x" * 201)]}, "holders[0].name", "FIELD_LENGTH"),
         ({"number": "x" * 65}, "number", "FIELD_LENGTH"),
         ({"number": "a\x00"}, "number", "FIELD_CHARACTER"),

@@ -257,6 +257,20 @@ def test_an_authority_does_not_make_authorities_beyond_its_path_length() -> None
     assert refusal(lambda: verify_chain(path, root, ES256, at=NOON)) == "CHAIN_PATH_LENGTH"
 
 
+def test_an_authority_without_purposes_does_not_shed_those_of_its_issuer() -> None:
+    tls = replace(ISSUING, purposes=[CLIENT], path_length=1).certificate()
+    free = replace(
+        LEAF,
+        subject="sub ca",
+        key=STRANGER_KEY,
+        ca=True,
+        path_length=0,
+        flags=AUTHORITY,
+        purposes=(),
+    ).certificate()
+    assert refusal(lambda: verify_link(free, tls, ES256, intermediates=1)) == "CHAIN_PURPOSE"
+
+
 def test_a_leaf_does_not_issue() -> None:
     below = replace(LEAF, subject="x", issuer="authority", signer=LEAF_KEY)
     path = [below.certificate(), *chain()]

@@ -50,6 +50,8 @@ def move(value: dict[str, Any]) -> None:
         (lambda v: key(v, ACTIVE).update(purpose="approval"), "KEY_DROPPED"),
         (lambda v: key(v, STOLEN).update(state="active", pin=None), "KEY_REVIVED"),
         (lambda v: key(v, STOLEN)["pin"].update(n_safe=901), "PIN_RAISED"),
+        (lambda v: key(v, STOLEN)["pin"].update(root="E" * 43), "PIN_RAISED"),
+        (lambda v: v["logs"][0]["frozen_at"].update(root="E" * 43), "LOG_CHANGED"),
         (lambda v: v["logs"].pop(1), "LOG_CHANGED"),
         (lambda v: v["logs"][0].update(vkey=vkey(ORIGIN, 9)), "LOG_CHANGED"),
         (lambda v: v["logs"][0].update(frozen_at=None), "LOG_CHANGED"),

@@ -288,6 +288,18 @@ def test_a_scope_that_is_not_sound_is_refused(scope: object, reason: str) -> Non
         (lambda v: v["witnesses"].update(quorum=2), "QUORUM"),
         (lambda v: v["witnesses"].update(keys=v["witnesses"]["keys"] * 2), "DUPLICATE_WITNESS"),
         (lambda v: v["witnesses"].update(keys=[v["logs"][0]["vkey"]]), "WITNESS_VKEY"),
+        (
+            lambda v: v["witnesses"]["keys"].append(
+                vkey("other.example", 3, SignatureType.ED25519_COSIGNATURE)
+            ),
+            "DUPLICATE_WITNESS",
+        ),
+        (
+            lambda v: v["witnesses"].update(
+                keys=[vkey("w.example", 1, SignatureType.ED25519_COSIGNATURE)]
+            ),
+            "WITNESS_VKEY",
+        ),
         (lambda v: v["anchors"]["tls"].extend(v["anchors"]["licence"]), "DUPLICATE_ANCHOR"),
         (lambda v: v["anchors"].update(root=v["anchors"]["tls"][0]), "DUPLICATE_ANCHOR"),
         (lambda v: v["anchors"].update(root="AAAA"), "CERTIFICATE"),
