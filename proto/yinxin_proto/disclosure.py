@@ -14,7 +14,7 @@ confines it to the top level).
 from __future__ import annotations
 
 from binascii import a2b_base64, b2a_base64
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from hashlib import sha256
 from typing import Final, NamedTuple, Protocol, TypeAlias
 
@@ -174,7 +174,7 @@ def read_json(data: bytes) -> Json:
     """Parse JSON as `parse_json` does, faster where its care is not needed.
 
     An escape could hide half a surrogate pair, white space around is rare:
-    those go the careful way. Depth is bounded by `disclose`.
+    those go the careful way. Depth is for the caller to bound, as `disclose` does.
 
     Raises:
         MalformedError: See `parse_json`.
@@ -247,7 +247,7 @@ def check_undisclosed(payload: dict[str, Json]) -> None:
                 digests = container[DIGESTS]
                 _check_digests(digests)
                 seen += digests
-            members = container.values()
+            members: Iterable[Json] = container.values()
         else:
             members = _shown_elements(container, seen)
         for member in members:

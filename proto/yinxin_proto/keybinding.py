@@ -122,7 +122,8 @@ def verify_key_binding(
         found = claims.get(name)
         if type(found) is not str:
             raise MalformedError(f"key binding: {name} is no string", reason="KEY_BINDING_FORM")
-        if not hmac.compare_digest(found.encode(), value.encode()):
+        # What the verifier asked may hold half a surrogate pair; no claim does.
+        if not hmac.compare_digest(found.encode(), value.encode("utf-8", "surrogatepass")):
             raise VerificationError(f"key binding: another {name}", reason=reason)
     issued_at = read_moment(claims, "iat")
     if not -leeway <= now - issued_at <= max_age:

@@ -36,7 +36,7 @@ from yinxin_proto.issuer import IssuedSdJwt, Issuer, issue
 from yinxin_proto.jose import UnverifiedJws, parse_compact
 from yinxin_proto.selection import Path, chosen, locate
 from yinxin_proto.signature import PublicKey
-from yinxin_proto.strict import Json
+from yinxin_proto.strict import MAX_JSON_DEPTH, Json, parse_json
 
 __all__ = [
     "SD",
@@ -98,7 +98,11 @@ class SdJwt:
             MalformedError: It is not a strict JSON object.
         """
         if self._payload is None:
-            payload = read_json(self.jws.payload)
+            data = self.jws.payload
+            # Readers may see the payload before its disclosures were judged, so
+            # its depth is bounded here: no text nests deeper than it has openings.
+            shallow = data.count(b"{") + data.count(b"[") <= MAX_JSON_DEPTH
+            payload = read_json(data) if shallow else parse_json(data)
             if type(payload) is not dict:
                 raise MalformedError("SD-JWT: the payload is not an object", reason="JSON")
             self._payload = payload

@@ -7,6 +7,7 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Any, Final
 
+from yinxin_proto.error import InvalidArgumentError
 from yinxin_proto.licence import TYPE_PREFIX
 from yinxin_proto.scope import Authority
 from yinxin_verifier.region import RegionTrust
@@ -34,6 +35,10 @@ class TrustSet:
     Args:
         home: The verifier's own region; its root is the only one pinned.
         peers: Regions that home recognises.
+
+    Raises:
+        InvalidArgumentError: Two regions of one domain (``REGION_DOMAIN``): a
+            peer that claims another's domain would issue in its name.
     """
 
     __slots__ = ("_by_domain", "_issuers", "_types", "home")
@@ -43,9 +48,11 @@ class TrustSet:
         self._by_domain: dict[str, RegionTrust] = {}
         self._issuers: dict[str, tuple[RegionTrust, Authority]] = {}
         self._types: dict[str, str] = {}
-        # Home last: whatever a peer claims, home's names stay home's.
-        for region in (*peers, home):
-            self._by_domain[region.domain] = region
+        for region in (home, *peers):
+            if self._by_domain.setdefault(region.domain, region) is not region:
+                raise InvalidArgumentError(
+                    "trust: two regions claim one domain", reason="REGION_DOMAIN"
+                )
             for iss, authority in region.issuers().items():
                 self._issuers[iss] = (region, authority)
                 self._types.update((TYPE_PREFIX + s.type, s.type) for s in authority.types)

@@ -17,6 +17,7 @@ from yinxin_proto import cosignature
 from yinxin_proto.error import InvalidArgumentError, MalformedError, VerificationError, YinxinError
 from yinxin_proto.keyrecord import KeyState, Pin
 from yinxin_proto.leaf import Opening
+from yinxin_proto.logkey import LogKind
 from yinxin_proto.merkle import TreeHead, leaf_hash, verify_consistency, verify_inclusion
 from yinxin_proto.receipt import Receipt
 from yinxin_verifier import reason
@@ -121,6 +122,14 @@ def ground_inclusion(x: Examination) -> Grounds:
     """Describe the tree."""
     if x.stated is None:
         return ground_opening(x)
+    if x.stated.origin not in x.known_region.logs:
+        # Whoever made the receipt chose this name: it is not repeated.
+        return Grounds(
+            Text(
+                f"不在信任列表中的日志，共 {x.stated.size} 条",
+                f"a log outside the trust list, at {x.stated.size} entries",
+            )
+        )
     return Grounds(
         Text(
             f"日志 {x.stated.origin}，共 {x.stated.size} 条",
@@ -135,8 +144,10 @@ def check_checkpoint(x: Examination) -> Finding | None:
     if receipt is None or stated is None:
         return reason.RECEIPT_NOT_ASKED
     log = x.known_region.logs.get(stated.origin)
-    if log is None:
-        return reason.LOG_UNKNOWN
+    # The log of uses has a purpose of its own: what is in it was never held
+    # against an approval.
+    if log is None or log.kind is not LogKind.LICENCES:
+        return reason.LOG_UNKNOWN if log is None else reason.LOG_UNKNOWN.because("LOG_KIND")
     try:
         x.checkpoint = x.known_region.checkpoint(log, receipt.checkpoint)
     except (MalformedError, VerificationError) as error:

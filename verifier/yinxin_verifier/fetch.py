@@ -76,7 +76,7 @@ def gather(
     identifier = payload.get("ZZBS")
     if (
         policy.receipt is not ReceiptRule.OR_LOG_ASKED
-        or file.receipt is not None
+        or (file.receipt is not None and file.opening is not None)
         or not isinstance(identifier, str)
     ):
         return Evidence(licence=licence, trust=trust, fetched=fetched)

@@ -31,8 +31,9 @@ def check_format(x: Examination) -> Finding | None:
     try:
         if isinstance(presented, bytes) or presented[:1] == "{":
             file = LicenceFile.parse(_octets(presented))
-            x.receipt_bytes = file.receipt or evidence.receipt
-            x.opening_bytes = file.opening or evidence.opening
+            if file.receipt is not None and file.opening is not None:
+                # A pair: the log's opening says nothing of the holder's receipt.
+                x.receipt_bytes, x.opening_bytes = file.receipt, file.opening
             presented = file.sd_jwt
         x.sd_jwt = sdjwt.parse(presented)
         x.payload = x.sd_jwt.payload
@@ -119,29 +120,38 @@ def check_claims(x: Examination) -> Finding | None:
     if type(issued_at) is not int:
         return reason.CLAIMS.because("CLAIM_IAT")
     x.issued_at = issued_at
-    if type(payload.get("nbf", 0)) is not int:
+    return _check_days(payload) or _read_status(x, payload.get("status"))
+
+
+def _check_days(payload: Mapping[str, Json]) -> Finding | None:
+    """The dates that people read must be those that machines enforce."""
+    starts, expires = payload.get("nbf"), payload.get("exp")
+    first = _start_of(payload["ZZYXQQSRQ"])
+    if first is None:
+        return reason.CLAIMS.because("CLAIM_ZZYXQQSRQ")
+    if type(starts) is not int or starts != first:
         return reason.CLAIMS.because("CLAIM_NBF")
-    return _check_last_day(payload) or _read_status(x, payload.get("status"))
-
-
-def _check_last_day(payload: Mapping[str, Json]) -> Finding | None:
-    """The date that people read must be the one that machines enforce."""
-    last, expires = payload["ZZYXQJZRQ"], payload.get("exp")
-    if last == LONG_TERM:
-        return None if expires is None else reason.CLAIMS.because("CLAIM_EXP")
-    try:
-        end = _end_of(last)
-    except ValueError:
+    if payload["ZZYXQJZRQ"] == LONG_TERM:
+        return None if "exp" not in payload else reason.CLAIMS.because("CLAIM_EXP")
+    last = _start_of(payload["ZZYXQJZRQ"])
+    if last is None:
         return reason.CLAIMS.because("CLAIM_ZZYXQJZRQ")
-    if type(expires) is not int or expires != end:
+    if type(expires) is not int or expires != last + _DAY:
         return reason.CLAIMS.because("CLAIM_EXP")
     return None
 
 
 @lru_cache(maxsize=4096)
-def _end_of(day: str) -> int:
-    """Return when a day ends at UTC+8; a region's licences share few last days."""
-    return start_of_day(date.fromisoformat(day)) + _DAY
+def _start_of(day: str) -> int | None:
+    """Return when a day begins at UTC+8; a region's licences share few days.
+
+    None where it is not written YYYY-MM-DD: the library reads other forms too.
+    """
+    try:
+        found = date.fromisoformat(day)
+    except ValueError:
+        return None
+    return start_of_day(found) if found.isoformat() == day else None
 
 
 def _read_status(x: Examination, status: Json) -> Finding | None:

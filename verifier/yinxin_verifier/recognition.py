@@ -16,6 +16,7 @@ from yinxin_verifier import reason
 from yinxin_verifier.examination import Examination
 from yinxin_verifier.policy import MAX_PURPOSE_CHARACTERS
 from yinxin_verifier.reason import Finding, Text
+from yinxin_verifier.status import CLOCK_TOLERANCE
 from yinxin_verifier.step import Grounds
 
 
@@ -65,8 +66,12 @@ def check_freshness(x: Examination) -> Finding | None:
     freshness = x.known_region.freshness
     if x.now >= freshness.expires:
         return reason.TRUST_EXPIRED
-    if x.now - freshness.issued_at > x.policy.trust_seconds:
+    age = x.now - freshness.issued_at
+    if age > x.policy.trust_seconds:
         return reason.TRUST_STALE
+    if age < -CLOCK_TOLERANCE:
+        # An online key that dates ahead would otherwise never grow old.
+        return reason.TRUST_STALE.because("TRUST_FROM_FUTURE")
     return None
 
 

@@ -40,7 +40,11 @@ class Freshness:
 
 
 class KnownLog:
-    """A log of the region: its key, its end if it has one, its head if we hold it."""
+    """A log of the region: its key, its end if it has one, its head if we hold it.
+
+    ``is_current`` says that status lists count this log's entries: it is the
+    one log of licences that is not sealed.
+    """
 
     __slots__ = ("frozen_at", "head", "is_current", "kind", "origin", "verifier")
 
@@ -48,7 +52,7 @@ class KnownLog:
         self.origin = origin
         self.kind = kind
         self.verifier = NoteVerifier(vkey)
-        self.is_current = frozen is None
+        self.is_current = frozen is None and kind is LogKind.LICENCES
         self.frozen_at = None if frozen is None else TreeHead(frozen.size, frozen.root)
         self.head: TreeHead | None = None
 
@@ -97,13 +101,17 @@ class RegionTrust:
             )
             for log in trust_list.logs
         }
+        growing = [log for log in self.logs.values() if log.is_current]
+        for log in growing:
+            # A size does not say of which of two growing logs it is.
+            log.is_current = len(growing) == 1
         for origin, note in checkpoints.items():
-            log = self.logs.get(origin)
-            if log is None:
+            named = self.logs.get(origin)
+            if named is None:
                 raise MalformedError(
                     "checkpoint: of a log that the trust list does not name", reason="LOG_UNKNOWN"
                 )
-            log.head = self.checkpoint(log, note).head
+            named.head = self.checkpoint(named, note).head
 
     @property
     def domain(self) -> str:

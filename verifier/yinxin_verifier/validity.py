@@ -27,7 +27,7 @@ _FINDINGS: dict[int, Finding] = {
 def check_validity(x: Examination) -> Finding | None:
     """Check ``nbf`` and ``exp`` at the moment asked about (RFC 7519 §4.1.4, §4.1.5)."""
     payload = x.payload
-    if x.at < payload.get("nbf", 0):
+    if x.at < payload["nbf"]:
         return reason.NOT_YET_VALID
     expires = payload.get("exp")
     if expires is not None and x.at >= expires:

@@ -92,6 +92,11 @@ def test_a_binding_for_another_nonce_is_refused() -> None:
     assert reason_of(bound(), nonce="n-2") == "KEY_BINDING_NONCE"
 
 
+@pytest.mark.parametrize("asked", ["\ud800", "n-1\udcff"])
+def test_a_question_that_is_no_unicode_text_is_answered_all_the_same(asked: str) -> None:
+    assert reason_of(bound(), nonce=asked) == "KEY_BINDING_NONCE"
+
+
 def test_a_binding_under_fewer_disclosures_is_refused() -> None:
     whole = bound()
     fewer = whole.select(lambda path: path == ("a",))

@@ -31,7 +31,7 @@ from yinxin_proto.identifier import new as new_identifier
 from yinxin_proto.jose import encode_x5c, sign_compact
 from yinxin_proto.keybinding import bind
 from yinxin_proto.keyrecord import KeyPurpose, KeyState, Pin
-from yinxin_proto.logkey import FrozenHead
+from yinxin_proto.logkey import FrozenHead, LogKey, LogKind
 from yinxin_proto.note import NoteSigner
 from yinxin_proto.scope import Authority, TypeScope
 from yinxin_proto.statuslist import StatusList
@@ -174,6 +174,12 @@ def a_trust_list_older_than_the_policy_allows(world: World) -> Report:
     return world.judge_issued(world.region.issue(), policy=policy, now=timedelta(hours=2))
 
 
+@attack("freshness", reason.TRUST_STALE, "TRUST_FROM_FUTURE")
+def a_repository_dated_ahead_so_that_it_never_grows_old(world: World) -> Report:
+    issued = world.region.issue()
+    return world.judge(world.region.file(issued), now=-timedelta(minutes=2))
+
+
 # --- key, chain ---------------------------------------------------------------
 
 
@@ -188,6 +194,12 @@ def an_approval_key_that_signs_a_licence(world: World) -> Report:
     key = ES256.load_deterministic(667)
     world.region.add_key(key, purpose=KeyPurpose.APPROVAL)
     return world.judge_issued(world.region.issue(key=key, chain=world.region.certify(key)))
+
+
+@attack("key", reason.KEY_NOT_TRUSTED, "KEY_PURPOSE")
+def a_status_key_that_signs_a_licence(world: World) -> Report:
+    region = world.region
+    return world.judge_issued(region.issue(key=region.status_key, chain=region.status_chain))
 
 
 @attack("key", reason.KEY_OF_ANOTHER)
@@ -332,6 +344,36 @@ def a_date_without_its_expiry(world: World) -> Report:
     return world.judge_changed(lambda claims: claims.pop("exp"))
 
 
+@attack("claims", reason.CLAIMS, "CLAIM_NBF")
+def a_first_day_that_is_not_enforced(world: World) -> Report:
+    return world.judge_changed(lambda claims: claims.pop("nbf"))
+
+
+@attack("claims", reason.CLAIMS, "CLAIM_NBF")
+def a_first_day_that_machines_read_earlier_than_people(world: World) -> Report:
+    return world.judge_changed(lambda claims: claims.update(ZZYXQQSRQ="2030-01-01"))
+
+
+@attack("claims", reason.CLAIMS, "CLAIM_ZZYXQQSRQ")
+def a_first_day_that_is_no_date(world: World) -> Report:
+    return world.judge_changed(lambda claims: claims.update(ZZYXQQSRQ="\x1b[2J"))
+
+
+@attack("claims", reason.CLAIMS, "CLAIM_ZZYXQJZRQ")
+def a_last_day_in_a_spelling_that_only_some_readers_know(world: World) -> Report:
+    return world.judge_changed(lambda claims: claims.update(ZZYXQJZRQ="20351231"))
+
+
+@attack("claims", reason.CLAIMS, "CLAIM_EXP")
+def an_expiry_written_as_a_fraction(world: World) -> Report:
+    return world.judge_changed(lambda claims: claims.update(exp=float(claims["exp"])))
+
+
+@attack("claims", reason.CLAIMS, "CLAIM_STATUS")
+def a_status_index_that_is_true(world: World) -> Report:
+    return world.judge_changed(lambda claims: claims["status"]["status_list"].update(idx=True))
+
+
 @attack("claims", reason.CLAIMS, "CLAIM_STATUS")
 def a_licence_that_refers_to_no_status(world: World) -> Report:
     return world.judge_changed(lambda claims: claims.pop("status"))
@@ -461,6 +503,22 @@ def a_log_of_the_thiefs_own(world: World) -> Report:
     forged = world.region.checkpoint(signer=NoteSigner(name="evil.example/log", key=b"\x06" * 32))
     receipt = dataclasses.replace(world.region.receipt(issued), checkpoint=forged)
     return world.judge(world.region.file(issued, receipt=receipt))
+
+
+@attack("checkpoint", reason.LOG_UNKNOWN, "LOG_KIND")
+def a_licence_logged_where_uses_are_logged(world: World) -> Report:
+    region = world.region
+    issued = region.issue()
+    origin = ORIGIN.replace("/licences/", "/uses/")
+    signer = NoteSigner(name=origin, key=b"\x07" * 32)
+    uses = LogKey(origin=origin, kind=LogKind.USES, vkey=signer.vkey.to_text())
+    listed = region.trust_list()
+    trust_list = dataclasses.replace(listed, logs=(*listed.logs, uses))
+    receipt = dataclasses.replace(
+        region.receipt(issued), checkpoint=region.checkpoint(signer=signer)
+    )
+    trust = region.trust(trust_list=trust_list)
+    return world.judge(region.file(issued, receipt=receipt), trust=trust)
 
 
 @attack("checkpoint", reason.EQUIVOCATION)

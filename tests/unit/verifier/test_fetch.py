@@ -6,6 +6,7 @@ import pytest
 
 from support.region_builder import Issued, RegionBuilder
 from yinxin_proto.error import UnavailableError
+from yinxin_proto.licence import LicenceFile
 from yinxin_verifier.decision import verify
 from yinxin_verifier.fetch import LogProof, gather
 from yinxin_verifier.policy import OFFLINE, ONLINE
@@ -75,3 +76,9 @@ def test_the_log_is_not_asked_where_a_receipt_is_required(service: Service) -> N
     region = service.region
     evidence = gather(service.issued.sd_jwt, region.trust(), service, policy=OFFLINE)
     assert evidence.log_answer is None
+
+
+def test_a_receipt_without_its_opening_is_asked_for_anew(service: Service) -> None:
+    receipt = service.region.receipt(service.issued).to_bytes()
+    half = LicenceFile(service.issued.sd_jwt, None, receipt).to_bytes()
+    assert ask(service, half).exit_status == 0

@@ -7,12 +7,16 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from support.clock import SeededEntropy
 from support.region_builder import CODE, ORIGIN, STATUS_URI, RegionBuilder
 from yinxin_proto import sdjwt
 from yinxin_proto.error import InvalidArgumentError
+from yinxin_proto.jose import sign_compact
 from yinxin_proto.keybinding import bind
 from yinxin_proto.keyrecord import KeyState, Pin
-from yinxin_proto.logkey import FrozenHead
+from yinxin_proto.licence import LicenceFile
+from yinxin_proto.logkey import FrozenHead, LogKey, LogKind
+from yinxin_proto.note import NoteSigner
 from yinxin_proto.scope import TypeScope
 from yinxin_proto.suite import ES256
 from yinxin_verifier.decision import STEPS, Request, steps_table, verify
@@ -408,3 +412,65 @@ def test_no_evidence_text_repeats_a_subjects_number_or_name(region: RegionBuilde
     assert "350302188503150016" not in text
     assert "虚构人甲" not in text
     assert CODE in text
+
+
+def test_a_receipt_does_not_put_its_own_words_into_the_report(region: RegionBuilder) -> None:
+    issued = region.issue()
+    said = "evil.example/350302188503150016"
+    forged = region.checkpoint(signer=NoteSigner(name=said, key=b"\x06" * 32))
+    receipt = dataclasses.replace(region.receipt(issued), checkpoint=forged)
+    evidence = Evidence(licence=region.file(issued, receipt=receipt), trust=region.trust())
+    report = verify(evidence, OFFLINE, region.clock.now())
+    assert report.reason == "LOG_UNKNOWN"
+    assert said not in report.to_json()
+
+
+def test_an_opening_is_never_read_against_somebody_elses_receipt(region: RegionBuilder) -> None:
+    issued, other = region.issue(), region.issue()
+    half = LicenceFile(issued.sd_jwt, None, region.receipt(other).to_bytes()).to_bytes()
+    evidence = Evidence(
+        licence=half,
+        trust=region.trust(),
+        log_answer=LogAnswer.CONFIRMED,
+        opening=issued.opening.to_bytes(),
+        receipt=region.receipt(issued).to_bytes(),
+    )
+    assert verify(evidence, ONLINE, region.clock.now()).reason is None
+
+
+def test_a_status_list_counts_no_log_where_two_of_them_grow(region: RegionBuilder) -> None:
+    # Its size is of one of them, and it does not say which.
+    token = region.status_token(log_size=10**6)
+    region.clock.advance(timedelta(hours=1))
+    issued = region.issue()
+    listed = region.trust_list()
+    origin = f"{ORIGIN}b"
+    second = LogKey(
+        origin=origin,
+        kind=LogKind.LICENCES,
+        vkey=NoteSigner(name=origin, key=b"\x08" * 32).vkey.to_text(),
+    )
+    verdicts = []
+    for logs in (listed.logs, (*listed.logs, second)):
+        trust_list = dataclasses.replace(listed, logs=logs)
+        trust = region.trust(trust_list=trust_list, tokens=[token])
+        evidence = Evidence(licence=region.file(issued), trust=trust)
+        verdicts.append(verify(evidence, OFFLINE, region.clock.now()).code)
+    assert verdicts == [None, "STATUS_OLDER_THAN_LICENCE"]
+
+
+def test_a_peer_cannot_issue_in_homes_name(region: RegionBuilder) -> None:
+    impostor = RegionBuilder(entropy=SeededEntropy("impostor"))
+    with pytest.raises(InvalidArgumentError) as caught:
+        TrustSet(home=region.trust().home, peers=[impostor.trust().home])
+    assert caught.value.reason == "REGION_DOMAIN"
+
+
+def test_a_payload_nested_beyond_the_bound_is_refused_before_it_is_shown(
+    region: RegionBuilder,
+) -> None:
+    payload = b'{"a":' + b"[" * 400 + b"]" * 400 + b"}"
+    token = sign_compact(region.key, typ=sdjwt.TYP, payload=payload) + "~"
+    report = verify(Evidence(licence=token, trust=region.trust()), OFFLINE, region.clock.now())
+    assert (report.code, report.reason) == ("FORMAT", "TOO_DEEP")
+    assert report.unverified_claims == {}
