@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Final, Self
 
 from yinxin_edge.clock import SystemClock
 from yinxin_proto.approval import IssueRequest, approve
@@ -21,7 +21,7 @@ from yinxin_proto.strict import b64url_encode
 from yinxin_proto.suite import ES256, SigningKey
 from yinxin_trust import ledger
 from yinxin_trust.access import Principal, Role
-from yinxin_trust.catalogue import Catalogue, builtin_types
+from yinxin_trust.catalogue import Catalogue
 from yinxin_trust.context import CallContext
 from yinxin_trust.issuance import IssueCommand
 from yinxin_trust.ledger import LICENCES
@@ -36,6 +36,8 @@ from yinxin_verifier.evidence import TrustSet
 APPROVALS: Final = Path(__file__).parent.parent / "examples" / "approvals-putian.csv"
 OPEN_END: Final = "长期"
 SEPARATOR: Final = ";"
+DESK: Final = "desk"
+"""The principal that issues."""
 
 
 def read_approvals() -> list[dict[str, str]]:
@@ -115,8 +117,12 @@ class City:
 
     @classmethod
     def found(cls, database_url: str = "sqlite://") -> Self:
-        """Found a region, register an authority with its approval key, and a caller."""
-        region = Region.in_memory(database_url=database_url)
+        """Found a region in memory, and settle it."""
+        return cls.settle(Region.in_memory(database_url=database_url))
+
+    @classmethod
+    def settle(cls, region: Region) -> Self:
+        """Register the examples' authority with its approval key, and a caller, in a region."""
         rows = read_approvals()
         code, approver = rows[0]["颁发机构代码"], ES256.generate()
         region.registrar.add_authority(
@@ -129,9 +135,9 @@ class City:
         )
         with region.storage.write() as conn:
             region.registrar.add_principal(
-                conn, principal_id="desk", display_name="示例窗口", authority_code=code
+                conn, principal_id=DESK, display_name="示例窗口", authority_code=code
             )
-            region.registrar.assign(conn, "desk", Role.ISSUER, by="benchmark")
+            region.registrar.assign(conn, DESK, Role.ISSUER, by="benchmark")
         with region.storage.read() as conn:
             snapshot = region.directory.snapshot(conn)
         return cls(
@@ -139,7 +145,7 @@ class City:
             requests=Requests(rows, region=region.namespace.code, catalogue=snapshot.catalogue),
             authority=code,
             approver=approver,
-            caller=snapshot.principal("desk"),
+            caller=snapshot.principal(DESK),
         )
 
     def approve(self, requests: Sequence[bytes]) -> str:
@@ -186,11 +192,3 @@ class City:
             head = ledger.signed_head(conn, LICENCES)
             view = current_view(conn, region.clock.now())
             return TrustSet(home=assemble(view, checkpoints={head.origin: head.checkpoint}))
-
-
-def catalogue() -> Catalogue:
-    """Return the types that ship with the project."""
-    types: dict[tuple[str, int], Any] = {
-        (entry.code, entry.schema_version): entry for entry in builtin_types()
-    }
-    return Catalogue(types)
