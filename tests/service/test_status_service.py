@@ -18,9 +18,9 @@ from yinxin_trust.refresh import refresh
 from yinxin_trust.transition import Operation
 
 
-def _get(running: RunningRegion, uri: str, **members: Timestamp) -> StatusList:
+def _get(running: RunningRegion, uri: str, time: Timestamp | None = None) -> StatusList:
     with running.channel(NOBODY) as channel:
-        return StatusServiceStub(channel).GetStatusList(GetStatusListRequest(uri=uri, **members))
+        return StatusServiceStub(channel).GetStatusList(GetStatusListRequest(uri=uri, time=time))
 
 
 def _value(running: RunningRegion, found: StatusList, index: int) -> int:
