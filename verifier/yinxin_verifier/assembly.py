@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from yinxin_proto import certificate
 from yinxin_proto.certificate import Certificate, CertificatePurpose
 from yinxin_proto.crl import RevocationList, parse_crl
-from yinxin_proto.error import MalformedError, VerificationError
+from yinxin_proto.error import VerificationError
 from yinxin_proto.repository import RepositoryView
 from yinxin_proto.repository_metadata import ROOT, TARGETS, TIMESTAMP, TRUST_LIST
 from yinxin_proto.trustlist import TrustList
@@ -35,7 +35,8 @@ def assemble(
     Raises:
         MalformedError: A target that does not parse.
         VerificationError: Anchors, revocation lists or checkpoints that do not
-            hold. A status token that does not is left out instead.
+            hold, or a key in two roles (``KEY_PURPOSE``). A status token that
+            does not hold is left out instead.
     """
     trust_list = TrustList.parse(view.target(TRUST_LIST))
     revocations = read_revocations(trust_list, map(view.target, view.paths("crl")))
@@ -72,6 +73,7 @@ def region_trust(
     consistency: Mapping[tuple[str, int, int], Sequence[bytes]] = NO_PROOFS,
 ) -> RegionTrust:
     """Put a region's trust together from its parts; errors as `assemble`."""
+    _check_separation(trust_list)
     signers = Certifier(
         trust_list=trust_list,
         purpose=CertificatePurpose.STATUS_SIGNING,
@@ -92,6 +94,20 @@ def region_trust(
         checkpoints=checkpoints or {},
         consistency=consistency,
     )
+
+
+def _check_separation(trust_list: TrustList) -> None:
+    """Refuse a key in two roles: each CA certifies for one purpose, and signs nothing else."""
+    anchors = trust_list.anchors
+    roles = ((anchors.root,), anchors.licence, anchors.status, anchors.tls)
+    # A CA that was renewed has two certificates of one key, both in its own role.
+    keys = [{certificate.parse(der).thumbprint for der in ders} for ders in roles]
+    keys.append({record.thumbprint for _, record in trust_list.owned_keys()})
+    if len(set().union(*keys)) != sum(map(len, keys)):
+        raise VerificationError(
+            "trust list: one key in two roles, or a CA that signs more than certificates",
+            reason="KEY_PURPOSE",
+        )
 
 
 def read_revocations(trust_list: TrustList, lists: Iterable[bytes]) -> tuple[RevocationList, ...]:
@@ -124,7 +140,5 @@ def _revocation(der: bytes, authorities: Sequence[Certificate]) -> RevocationLis
 
 
 def _text(token: bytes) -> str:
-    try:
-        return token.decode("ascii").strip()
-    except UnicodeDecodeError as error:
-        raise MalformedError("status token: not ASCII", reason="BASE64URL") from error
+    # What is not ASCII is no token: its parser says so, and the others stand.
+    return token.decode("ascii", "replace").strip()

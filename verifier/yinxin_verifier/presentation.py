@@ -199,6 +199,10 @@ def _identifier_fault(x: Examination) -> Finding | None:
 
 
 def ground_identifier(x: Examination) -> Grounds:
-    """Give the identifier; it never holds a subject's number."""
+    """Give the identifier, where it is one: anything else might be a subject's number."""
     text = x.payload["ZZBS"]
+    try:
+        identifier_format.parse(text, allow_wrong_check=True)
+    except InvalidArgumentError:
+        text = "—"
     return Grounds(Text(f"证照标识 {text}", f"identifier {text}"))

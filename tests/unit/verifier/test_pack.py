@@ -396,6 +396,17 @@ def test_a_status_list_that_does_not_verify_is_left_out_and_told(
     assert load(region, path).refused_statuses == ("STATUS_KEY",)
 
 
+def test_a_status_list_that_is_no_text_spoils_no_other(
+    region: RegionBuilder, tmp_path: Path
+) -> None:
+    published = region.repository()
+    published.update("status", {"status/2.jwt": "状态".encode()})
+    loaded = load(region, write_zip(tmp_path / "p.zip", region.pack(repository=published)))
+    assert len(loaded.refused_statuses) == 1
+    evidence = Evidence(licence=region.file(region.issue()), trust=loaded.trust)
+    assert verify(evidence, OFFLINE, region.clock.now()).code != "STATUS_UNAVAILABLE"
+
+
 def test_a_manifest_is_its_own_inverse() -> None:
     manifest = Manifest(
         checkpoints={ORIGIN: "checkpoints/0"}, consistency={(ORIGIN, 3, 7): (bytes(32),)}

@@ -8,9 +8,13 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from support.clock import SeededEntropy
+from support.hierarchy import ORGANISATION
 from support.region_builder import CODE, ORIGIN, STATUS_URI, RegionBuilder
+from yinxin_ca.profile import LICENCE_CA
+from yinxin_ca.subject import Subject
 from yinxin_proto import sdjwt
-from yinxin_proto.error import InvalidArgumentError
+from yinxin_proto.certificate import parse as parse_certificate
+from yinxin_proto.error import InvalidArgumentError, VerificationError
 from yinxin_proto.jose import sign_compact
 from yinxin_proto.keybinding import bind
 from yinxin_proto.keyrecord import KeyState, Pin
@@ -474,3 +478,36 @@ def test_a_payload_nested_beyond_the_bound_is_refused_before_it_is_shown(
     report = verify(Evidence(licence=token, trust=region.trust()), OFFLINE, region.clock.now())
     assert (report.code, report.reason) == ("FORMAT", "TOO_DEEP")
     assert report.unverified_claims == {}
+
+
+def test_what_is_no_identifier_is_not_repeated(region: RegionBuilder) -> None:
+    said = "350302188503150016"
+    issued = region.issue(change=lambda claims: claims.update(ZZBS=said))
+    report = judge(region, region.file(issued))
+    assert report.code == "IDENTIFIER"
+    assert said not in report.to_json()
+
+
+def test_one_key_may_not_certify_for_two_purposes(region: RegionBuilder) -> None:
+    hierarchy = region.hierarchy
+    twice = hierarchy.root.issue(
+        LICENCE_CA,
+        subject=Subject(organisation=ORGANISATION, common_name="licence CA 2"),
+        public_key=ES256.load_public(parse_certificate(hierarchy.tls.certificate).spki),
+    )
+    listed = region.trust_list()
+    anchors = dataclasses.replace(listed.anchors, licence=(*listed.anchors.licence, twice))
+    with pytest.raises(VerificationError) as caught:
+        region.trust(trust_list=dataclasses.replace(listed, anchors=anchors))
+    assert caught.value.reason == "KEY_PURPOSE"
+
+
+def test_an_issuing_ca_does_not_sign_licences_itself(region: RegionBuilder) -> None:
+    spki = parse_certificate(region.hierarchy.licences.certificate).spki
+    listed = region.trust_list()
+    (authority,) = listed.authorities
+    own = dataclasses.replace(authority.keys[0], spki=spki)
+    changed = dataclasses.replace(authority, keys=(*authority.keys, own))
+    with pytest.raises(VerificationError) as caught:
+        region.trust(trust_list=dataclasses.replace(listed, authorities=(changed,)))
+    assert caught.value.reason == "KEY_PURPOSE"
