@@ -33,6 +33,7 @@ from yinxin_proto.error import (
     KeyStoreError,
     MalformedError,
     ResourceExhaustedError,
+    UnavailableError,
     YinxinError,
 )
 
@@ -64,6 +65,33 @@ class CallLimits:
     """A call that takes longer is journalled."""
     journal_calls: bool = False
     """Whether every call is."""
+
+
+_HINDRANCES: Final = frozenset(
+    {
+        "DATABASE_BUSY",
+        "DATABASE_IO",
+        "DATABASE_LOCKED",
+        "DATABASE_UNREACHABLE",
+        "NOT_SEQUENCED",
+        "STORAGE_FULL",
+    }
+)
+"""Reasons that an operator must learn of, although nothing is wrong with the service."""
+_WAITED: Final = 1.0
+_NO_RETRY: Final = ("grpc-retry-pushback-ms", "-1")
+"""Trailer that keeps the client's channel from repeating a call by itself."""
+
+
+class _Ending(grpc.Status):
+    """How a call ends."""
+
+    def __init__(
+        self, code: grpc.StatusCode, details: str, trailing_metadata: tuple[tuple[str, Any], ...]
+    ) -> None:
+        self.code = code
+        self.details = details
+        self.trailing_metadata = trailing_metadata
 
 
 class _Refused:
@@ -165,7 +193,7 @@ class Boundary(grpc.ServerInterceptor):
                 finally:
                     leave(token)
             except Exception as error:  # noqa: BLE001 - where every error ends
-                self._fail(error, method, context)
+                self._fail(error, method, context, started)
             self._note(method, call, started)
             return response
 
@@ -206,7 +234,7 @@ class Boundary(grpc.ServerInterceptor):
                 finally:
                     leave(token)
             except Exception as error:  # noqa: BLE001 - where every error ends
-                self._fail(error, method, context)
+                self._fail(error, method, context, started)
             finally:
                 timer.cancel()
             self._note(method, call, started)
@@ -235,16 +263,26 @@ class Boundary(grpc.ServerInterceptor):
         timer.start()
         return timer
 
-    def _fail(self, error: Exception, method: str, context: grpc.ServicerContext) -> NoReturn:
+    def _fail(
+        self, error: Exception, method: str, context: grpc.ServicerContext, started: float
+    ) -> NoReturn:
         if isinstance(error, grpc.RpcError):
             # The peer went away while its stream was read: gRPC knows its own.
             raise error
         told = self._told(error, method)
-        context.abort_with_status(rpc_status.to_status(to_trailer(told)))
+        status = rpc_status.to_status(to_trailer(told))
+        if time.monotonic() - started > _WAITED and isinstance(told, UnavailableError):
+            # The caller has waited here already; its channel would make it wait again.
+            status = _Ending(
+                status.code, status.details, (*(status.trailing_metadata or ()), _NO_RETRY)
+            )
+        context.abort_with_status(status)
 
     def _told(self, error: Exception, method: str) -> YinxinError:
         if isinstance(error, YinxinError) and not isinstance(error, _OURS):
-            if self._limits.journal_calls:
+            if error.reason in _HINDRANCES:
+                self._journal.warning("call_hindered", method=method, reason=error.reason)
+            elif self._limits.journal_calls:
                 self._journal.info("call_refused", method=method, reason=error.reason)
             return error
         reference = self._entropy.token(8).hex()
