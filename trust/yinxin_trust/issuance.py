@@ -33,7 +33,7 @@ from yinxin_trust.allocation import StatusAllocator
 from yinxin_trust.audit import AuditTrail
 from yinxin_trust.commit import GroupCommitter
 from yinxin_trust.context import CallContext
-from yinxin_trust.directory import Directory
+from yinxin_trust.directory import Directory, DirectorySnapshot
 from yinxin_trust.holding import Holding
 from yinxin_trust.intake import CheckedBatch, body_hash, check_batch
 from yinxin_trust.minting import Mint, MintedLicence, add_rows
@@ -57,6 +57,8 @@ class IssueCommand:
     request_id: str
     requests: Sequence[bytes]
     approval: str
+    snapshot: DirectorySnapshot | None = None
+    """The records in which the caller was looked up; read anew when None."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,7 +134,7 @@ class Issuance:
     def _prepare(
         self, conn: Connection, command: IssueCommand, key: RequestKey
     ) -> tuple[list[MintedLicence], RowBatch]:
-        snapshot = self._stores.directory.snapshot(conn)
+        snapshot = command.snapshot or self._stores.directory.snapshot(conn)
         now = self._clock.now()
         checked = check_batch(
             command.requests,

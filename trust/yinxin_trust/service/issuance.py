@@ -95,6 +95,7 @@ class IssuanceServicer(IssuanceServiceServicer):
                 request_id=request.request_id,
                 requests=requests,
                 approval=request.approval,
+                snapshot=visit.snapshot,
             )
         )
         visit.recorded = True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import lru_cache
 from typing import Final
 
 from google.protobuf.duration_pb2 import Duration
@@ -73,6 +74,8 @@ def report_message(report: Report) -> Message:
     return message
 
 
+# Most checks of most reports say the same: what they say is made into a message once.
+@lru_cache(maxsize=4096)
 def _check(result: CheckResult) -> Check:
     message = Check.FromString(_STEPS[result.number])
     message.outcome = _OUTCOMES[result.outcome]
