@@ -1,7 +1,7 @@
 """LicenceService: licences, the holder's file, and changes of status.
 
-Who sees what is decided in docs/decisions/0012: a licence file, which shows
-its holder, leaves for principals of the issuing authority alone.
+Who sees what is decided in docs/decisions/0010: a licence file, which shows
+its holder, leaves for the issuing authority and for registrars alone.
 """
 
 from __future__ import annotations
@@ -93,11 +93,9 @@ class LicenceServicer(LicenceServiceServicer):
             mask = ReadMask(visit.form, request.read_mask)
             visit.form.check()
             visit.resource(name.value)
-            issuer = name.value.body.split(".")[1]
-            if mask.wants_file:
-                _require_own(visit.caller, issuer, "only the issuing authority gets the file")
-            elif visit.caller.roles.isdisjoint({Role.REGISTRAR, Role.VERIFIER}):
-                _require_own(visit.caller, issuer, "an issuer sees its own authority's licences")
+            readers = {Role.REGISTRAR} if mask.wants_file else {Role.REGISTRAR, Role.VERIFIER}
+            if visit.caller.roles.isdisjoint(readers):
+                _require_own(visit.caller, name.value.body)
             with self._storage.read() as conn:
                 record = self._holding.get(conn, name.value.body, name.value.version)
                 return self._messages(conn, [record], mask, late_is_error=True)[0]
@@ -205,9 +203,7 @@ class LicenceServicer(LicenceServiceServicer):
         visit.resource(name.value)
         body = name.value.body
         if Role.REGISTRAR not in visit.caller.roles:
-            _require_own(
-                visit.caller, body.split(".")[1], "an issuer sees its own authority's licences"
-            )
+            _require_own(visit.caller, body)
         return body
 
     def _messages(
@@ -272,16 +268,11 @@ class _Question:
         A registrar sees a whole file; an issuer its own authority's part of it.
         """
         asked = None if self._issuer is None else self._issuer.value.code
-        if Role.REGISTRAR in caller.roles and not self.mask.wants_file:
+        if Role.REGISTRAR in caller.roles:
             return asked
         own = caller.authority_code
-        if Role.ISSUER not in caller.roles or own is None or asked not in {None, own}:
-            raise PermissionDeniedError(
-                "only principals of the issuing authority get licence files"
-                if self.mask.wants_file
-                else "an issuer sees its own authority's licences",
-                reason="AUTHORITY",
-            )
+        if own is None or asked not in {None, own}:
+            raise _not_own()
         return own
 
 
@@ -307,6 +298,14 @@ def _change_command(visit: Visit, request: ChangeLicenceStatusRequest) -> Change
     )
 
 
-def _require_own(caller: Principal, issuer: str, why: str) -> None:
-    if Role.ISSUER not in caller.roles or caller.authority_code != issuer:
-        raise PermissionDeniedError(why, reason="AUTHORITY")
+def _require_own(caller: Principal, body: str) -> None:
+    """Let only the issuing authority's own issuers pass."""
+    if Role.ISSUER not in caller.roles or caller.authority_code != body.split(".")[1]:
+        raise _not_own()
+
+
+def _not_own() -> PermissionDeniedError:
+    return PermissionDeniedError(
+        "only the issuing authority's principals and registrars may read this",
+        reason="AUTHORITY",
+    )
