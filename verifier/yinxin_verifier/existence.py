@@ -177,6 +177,17 @@ def _check_frozen(x: Examination, stated: VerifiedCheckpoint, frozen: TreeHead) 
 
 def _consistent(x: Examination, origin: str, one: TreeHead, other: TreeHead) -> bool | None:
     """Whether one tree extends the other; None where no proof is at hand."""
+    direct = _tied(x, origin, one, other)
+    head = x.known_region.logs[origin].head
+    if direct is not None or head is None or min(one.size, other.size) > head.size:
+        return direct
+    # Two trees that begin the head's, or one that does and one that the head
+    # begins, are beginnings of one another. Two that only extend it may differ.
+    tied = _tied(x, origin, one, head) and _tied(x, origin, other, head)
+    return True if tied else None
+
+
+def _tied(x: Examination, origin: str, one: TreeHead, other: TreeHead) -> bool | None:
     smaller, larger = (one, other) if one.size <= other.size else (other, one)
     if smaller == larger:
         return True

@@ -158,6 +158,34 @@ def test_a_receipt_refreshed_after_the_theft_still_verifies(region: RegionBuilde
     assert_passed(judge(region, region.file(issued), trust=trust))
 
 
+def test_receipt_and_pin_may_be_tied_through_the_packs_checkpoint(region: RegionBuilder) -> None:
+    issued = region.issue()
+    file, at = region.file(issued), len(region.leaves)
+    region.fill_log(4)
+    pinned(region)
+    stop = len(region.leaves)
+    region.fill_log(7)
+    head = len(region.leaves)
+    assert_passed(judge(region, file, trust=region.trust(proofs=[(at, head), (stop, head)])))
+    for proofs in ([(at, head)], [(stop, head)]):
+        report = judge(region, file, trust=region.trust(proofs=proofs))
+        assert report.code == "PIN_CONSISTENCY_UNAVAILABLE"
+
+
+def test_two_trees_that_only_extend_the_packs_checkpoint_are_not_tied(
+    region: RegionBuilder,
+) -> None:
+    # Both begin with the head; they may go on differently.
+    head, checkpoint = len(region.leaves), region.checkpoint()
+    issued = region.issue()
+    file, at = region.file(issued), len(region.leaves)
+    region.fill_log(4)
+    pinned(region)
+    proofs = [(head, at), (head, len(region.leaves))]
+    report = judge(region, file, trust=region.trust(checkpoint=checkpoint, proofs=proofs))
+    assert report.code == "PIN_CONSISTENCY_UNAVAILABLE"
+
+
 def test_a_reattested_licence_stands_and_its_neighbour_does_not(region: RegionBuilder) -> None:
     forged, honest = region.issue(), region.issue()
     pinned(region, n_safe=forged.index, reattested=((honest.index, honest.index + 1),))
