@@ -269,7 +269,7 @@ class AuditRecord(_message.Message):
     CONTEXT_FIELD_NUMBER: _builtins.int
     CODE_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
-    REQUEST_DIGEST_FIELD_NUMBER: _builtins.int
+    ITEM_COUNT_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Resource name, `regions/350300/auditRecords/<number>`. 资源名。"""
     principal: _builtins.str
@@ -282,8 +282,8 @@ class AuditRecord(_message.Message):
     """Status code of the answer, e.g. "OK". 应答状态码。"""
     reason: _builtins.str
     """Stable reason of a refusal. 拒绝原因代码。"""
-    request_digest: _builtins.bytes
-    """SHA-256 of the request. 请求的 SHA-256。"""
+    item_count: _builtins.int
+    """How many things the call made, changed or showed. 所涉对象数。"""
     @_builtins.property
     def call_time(self) -> _timestamp_pb2.Timestamp:
         """When the call came. 调用时间。"""
@@ -303,11 +303,11 @@ class AuditRecord(_message.Message):
         context: _common_pb2.CallContext | None = ...,
         code: _builtins.str = ...,
         reason: _builtins.str = ...,
-        request_digest: _builtins.bytes = ...,
+        item_count: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["call_time", b"call_time", "context", b"context"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["call_time", b"call_time", "code", b"code", "context", b"context", "method", b"method", "name", b"name", "principal", b"principal", "reason", b"reason", "request_digest", b"request_digest", "target", b"target"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["call_time", b"call_time", "code", b"code", "context", b"context", "item_count", b"item_count", "method", b"method", "name", b"name", "principal", b"principal", "reason", b"reason", "target", b"target"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -53,4 +53,5 @@ def audit_message(row: Row, namespace: Namespace) -> AuditRecord:
         ),
         code=row.outcome,
         reason=row.reason,
+        item_count=row.item_count,
     )
