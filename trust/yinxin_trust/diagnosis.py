@@ -10,7 +10,7 @@ import shutil
 import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, timezone
 from enum import IntEnum
 from importlib import metadata
 from pathlib import Path
@@ -46,6 +46,7 @@ LIBRARIES: Final = (
     "tuf",
     "jsonschema-rs",
 )
+CHINA: Final = timezone(timedelta(hours=8))
 SOON: Final = timedelta(days=30)
 _MIB: Final = 1 << 20
 _LITTLE_SPACE: Final = 2048 * _MIB
@@ -166,7 +167,7 @@ class Diagnosis:
         now = self.region.clock.now()
         newest = self._newest_record()
         if newest is not None and newest - now > _CLOCK_SLACK:
-            values = {"now": _minute(now), "newest": _minute(newest)}
+            values = {"now": show_moment(now), "newest": show_moment(newest)}
             yield Observation("clock", Level.FAULT, "clock.behind", values)
             return
         apart = self._clock_difference(now)
@@ -174,7 +175,7 @@ class Diagnosis:
             seconds = {"seconds": round(apart.total_seconds())}
             yield Observation("clock", Level.FAULT, "clock.apart", seconds)
             return
-        yield Observation("clock", Level.OK, "clock.fine", {"now": _minute(now)})
+        yield Observation("clock", Level.OK, "clock.fine", {"now": show_moment(now)})
 
     def _newest_record(self) -> datetime | None:
         columns: tuple[Column[Any], ...] = (
@@ -203,63 +204,75 @@ class Diagnosis:
         yield Observation("space", level, key, {"mib": free // _MIB})
 
     def _certificates(self) -> Iterator[Observation]:
-        for name, end in self._certificate_ends():
-            yield self._until("certificate", end, {"name": name})
+        yield from self._until("certificate", self._certificate_ends())
 
-    def _certificate_ends(self) -> Iterator[tuple[str, datetime]]:
+    def _certificate_ends(self) -> dict[str, datetime]:
+        ends: dict[str, datetime] = {}
         with self.region.storage.read() as conn:
             anchors = get_anchors(conn)
             for name in ("root", *ISSUING):
-                yield f"{name} CA", parse(getattr(anchors, name)).not_after
+                ends[f"{name}-ca"] = parse(getattr(anchors, name)).not_after
             status = parse_json(require_setting(conn, STATUS_CHAIN).encode())
-            yield "status", parse(bytes.fromhex(status[0])).not_after
+            ends["status-key"] = parse(bytes.fromhex(status[0])).not_after
             k = schema.authority_key.c
-            licence = select(k.authority_code, k.x5c).where(k.purpose == "licence")
-            for row in conn.execute(licence.order_by(k.authority_code)):
+            for row in conn.execute(select(k.authority_code, k.x5c).where(k.purpose == "licence")):
                 chain = x5c_chain({"x5c": parse_json(row.x5c.encode())})
-                yield f"licence {row.authority_code}", parse(chain[0]).not_after
-        end = ServerCertificate(region=self.region, directory=self.directory).not_after()
-        if end is not None:
-            yield "server", end
+                ends[row.authority_code] = parse(chain[0]).not_after
+        server = ServerCertificate(region=self.region, directory=self.directory).not_after()
+        return ends if server is None else {**ends, "server": server}
 
     def _revocation_lists(self) -> Iterator[Observation]:
         with self.region.storage.read() as conn:
             lists = {name: get_crl(conn, name) for name in ISSUING}
+        ends: dict[str, datetime] = {}
         for name, der in lists.items():
             if der is None:
                 yield Observation("revocation", Level.FAULT, "revocation.none", {"name": name})
-                continue
-            end = parse_crl(der).content.next_update
-            yield self._renewed("revocation", end, {"name": name})
+            else:
+                ends[f"{name}-ca"] = parse_crl(der).content.next_update
+        yield from self._renewed("revocation", ends)
 
     def _roles(self) -> Iterator[Observation]:
         with self.region.storage.read() as conn:
             view = RepositoryView.load(
                 first_root(conn), reader(conn), self.region.clock.now(), mode=Expiry.PACK
             )
-        for role, state in sorted(view.roles.items()):
-            values = {"name": role}
-            if role in _OFFLINE_ROLES:
-                yield self._until("role", state.expires, values)
+        ends = {role: state.expires for role, state in view.roles.items()}
+        yield from self._until("role", {role: ends.pop(role) for role in _OFFLINE_ROLES})
+        yield from self._renewed("online_role", ends)
+
+    def _until(self, topic: str, ends: Mapping[str, datetime]) -> Iterator[Observation]:
+        """Judge what a person must renew: each that is near its end, the others as one."""
+        now = self.region.clock.now()
+        later = {name: end for name, end in ends.items() if end - now >= SOON}
+        for name in sorted(ends.keys() - later.keys(), key=lambda name: ends[name]):
+            left = ends[name] - now
+            told: dict[str, object] = {
+                "name": name,
+                "days": left.days,
+                "end": show_moment(ends[name]),
+            }
+            if left <= timedelta(0):
+                yield Observation(topic, Level.FAULT, f"{topic}.over", told)
             else:
-                yield self._renewed("role", state.expires, values)
+                yield Observation(topic, Level.NOTE, f"{topic}.soon", told)
+        if later:
+            first = min(later, key=lambda name: later[name])
+            told = {"name": first, "days": (later[first] - now).days, "count": len(later)}
+            yield Observation(topic, Level.OK, f"{topic}.fine", told)
 
-    def _until(self, topic: str, end: datetime, values: Mapping[str, object]) -> Observation:
-        """Judge what a person must renew."""
-        left = end - self.region.clock.now()
-        told = {**values, "days": left.days, "end": end.date().isoformat()}
-        if left <= timedelta(0):
-            return Observation(topic, Level.FAULT, f"{topic}.over", told)
-        if left < SOON:
-            return Observation(topic, Level.NOTE, f"{topic}.soon", told)
-        return Observation(topic, Level.OK, f"{topic}.fine", told)
-
-    def _renewed(self, topic: str, end: datetime, values: Mapping[str, object]) -> Observation:
+    def _renewed(self, topic: str, ends: Mapping[str, datetime]) -> Iterator[Observation]:
         """Judge what a running server renews by itself."""
-        told = {**values, "end": _minute(end)}
-        if end <= self.region.clock.now():
-            return Observation(topic, Level.NOTE, "stale", told)
-        return Observation(topic, Level.OK, "fresh", told)
+        now = self.region.clock.now()
+        stale = sorted(name for name, end in ends.items() if end <= now)
+        for name in stale:
+            told = {"name": name, "end": show_moment(ends[name])}
+            yield Observation(topic, Level.NOTE, "stale", told)
+        if len(ends) > len(stale):
+            end = min(end for end in ends.values() if end > now)
+            count = len(ends) - len(stale)
+            values = {"count": count, "end": show_moment(end)}
+            yield Observation(topic, Level.OK, "fresh", values)
 
     def _libraries(self) -> Iterator[Observation]:
         versions = [f"{name} {_version(name)}" for name in ("yinxin", *LIBRARIES)]
@@ -273,6 +286,6 @@ def _version(name: str) -> str:
         return "-"
 
 
-def _minute(moment: datetime) -> str:
-    # The machine's own time zone, with its offset.
-    return moment.astimezone().isoformat(sep=" ", timespec="minutes")
+def show_moment(moment: datetime) -> str:
+    """Return a moment as people in the region read it."""
+    return moment.astimezone(CHINA).strftime("%Y-%m-%d %H:%M UTC+8")

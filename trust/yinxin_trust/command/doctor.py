@@ -79,7 +79,12 @@ def _show(terminal: Terminal, seen: list[Observation]) -> None:
 
 
 def _text(terminal: Terminal, observation: Observation) -> str:
-    return terminal.text(f"doctor.{observation.text}", **observation.values)
+    values = dict(observation.values)
+    if "name" in values:
+        # What has a name of its own; an authority goes by its code.
+        known = terminal.texts.find(f"doctor.name.{values['name']}", terminal.language)
+        values["name"] = known or terminal.text("doctor.authority", code=values["name"])
+    return terminal.text(f"doctor.{observation.text}", **values)
 
 
 def _json(terminal: Terminal, observation: Observation) -> dict[str, object]:

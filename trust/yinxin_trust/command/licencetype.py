@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -11,6 +12,7 @@ from yinxin_edge.terminal import Terminal
 from yinxin_edge.terminal.text import Language
 from yinxin_proto.error import ConfigurationError
 from yinxin_trust.catalogue import (
+    LONG_TERM,
     MAX_DOCUMENT_BYTES,
     LicenceType,
     add_type,
@@ -79,7 +81,7 @@ def show_type(
         (terminal.text("type.version"), entry.schema_version),
         (terminal.text("type.mode"), _mode(terminal, entry)),
         (terminal.text("type.holders"), _holders(entry)),
-        (terminal.text("type.validity"), entry.document["validity"]),
+        (terminal.text("type.validity"), _validity(terminal, str(entry.document["validity"]))),
     ]
     terminal.record(_name(terminal, entry), members)
     columns = [terminal.text(f"type.{name}") for name in ("field", "label", "required", "form")]
@@ -127,6 +129,14 @@ def _mode(terminal: Terminal, entry: LicenceType) -> str:
 def _holders(entry: LicenceType) -> str:
     low, high = entry.document["min_holders"], entry.document["max_holders"]
     return str(low) if low == high else f"{low}–{high}"
+
+
+def _validity(terminal: Terminal, period: str) -> str:
+    if period == LONG_TERM:
+        return terminal.text("type.long_term")
+    units = {"Y": "years", "M": "months"}
+    parts = re.findall(r"(\d+)([YM])", period)
+    return " ".join(terminal.text(f"type.{units[unit]}", **{units[unit]: n}) for n, unit in parts)
 
 
 def _fields(entry: LicenceType) -> list[str]:

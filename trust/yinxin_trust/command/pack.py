@@ -11,6 +11,7 @@ from yinxin_proto.trustlist import TrustList
 from yinxin_trust.command.opening import RegionDirectory, open_region
 from yinxin_trust.command.passphrase import PassphraseFile, PassphraseSource
 from yinxin_trust.command.speech import terminal_of
+from yinxin_trust.diagnosis import show_moment
 from yinxin_trust.ledger import LICENCES, signed_head
 from yinxin_trust.pack_export import collect, write_directory, write_zip
 from yinxin_trust.publication import TRUST_TARGET, current_view
@@ -52,6 +53,6 @@ def export(
         (terminal.text("pack.log"), head.size),
         (terminal.text("pack.files"), len(files)),
         (terminal.text("pack.size"), f"{sum(map(len, files.values())) / 1024:.0f} KiB"),
-        (terminal.text("pack.made"), now.astimezone().isoformat(sep=" ", timespec="seconds")),
+        (terminal.text("pack.made"), show_moment(now)),
     ]
     terminal.record(terminal.text("pack.exported", path=out), members, style="green")
