@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+import unicodedata
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
@@ -16,11 +17,14 @@ from urllib.parse import urlsplit
 from cryptography import x509
 from cryptography.x509.oid import NameOID
 
+from yinxin_proto.checkdigit import citizen_id_check
 from yinxin_proto.error import InvalidArgumentError, Violation
 from yinxin_proto.number import is_credit_code
 
 _MAX_TEXT: Final = 64
 _DIGIT_RUN: Final = re.compile(r"[0-9]{15}")
+_SPACED: Final = re.compile(r"(?=([0-9]{17}[0-9X]))")
+"""Every citizen number's length of digits, overlapping ones too."""
 _PRINCIPAL_ID: Final = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\Z")
 _DNS_LABEL: Final = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
 _DNS_NAME: Final = re.compile(rf"(?=.{{1,253}}\Z){_DNS_LABEL}(?:\.{_DNS_LABEL})*\Z")
@@ -145,7 +149,7 @@ def principal_uri(domain: str, principal_id: str) -> str:
     """
     if _DNS_NAME.match(domain) is None:
         raise _wrong_name("a domain is lower-case letters, digits and hyphens")
-    if _PRINCIPAL_ID.match(principal_id) is None or _DIGIT_RUN.search(principal_id):
+    if _PRINCIPAL_ID.match(principal_id) is None or _holds_number(principal_id):
         raise _wrong_name(
             "a principal's identifier is at most 63 lower-case letters, digits and hyphens, "
             "and no person's number"
@@ -172,10 +176,19 @@ def _is_https(uri: str) -> bool:
         return False
 
 
+def _holds_number(text: str) -> bool:
+    """Whether a text holds a run of digits as in a person's number, or a spaced-out number."""
+    plain = unicodedata.normalize("NFKC", text)
+    if _DIGIT_RUN.search(plain):
+        return True
+    closed = "".join(filter(str.isalnum, plain)).upper()
+    return any(citizen_id_check(found[:17]) == found[17] for found in _SPACED.findall(closed))
+
+
 def _text_violation(field: str, text: str) -> Violation | None:
     if not text.strip() or len(text) > _MAX_TEXT or not text.isprintable():
         return Violation(field, f"1 to {_MAX_TEXT} printable characters", "SUBJECT_TEXT")
-    if _DIGIT_RUN.search(text):
+    if _holds_number(text):
         return Violation(field, "no certificate carries a person's number", "SUBJECT_NUMBER")
     return None
 

@@ -32,6 +32,18 @@ def test_a_text_that_a_name_cannot_hold_is_refused(text: str) -> None:
         Subject(organisation=text)
 
 
+@pytest.mark.parametrize(
+    "number",
+    ["350302 18850315 0016", "３５０３０２１８８５０３１５００１６", "350302-1885-0315-0016"],
+)
+def test_a_persons_number_is_seen_however_it_is_written(number: str) -> None:
+    with pytest.raises(InvalidArgumentError) as caught:
+        Subject(organisation="虚构市", common_name=number)
+    assert caught.value.violations[0].reason == "SUBJECT_NUMBER"
+    with pytest.raises(InvalidArgumentError):
+        principal_uri("licences.example.cn", number)
+
+
 def test_a_persons_number_gets_into_no_name_and_no_message() -> None:
     number = "350302188503150012"
     with pytest.raises(InvalidArgumentError) as caught:
