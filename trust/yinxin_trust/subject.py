@@ -8,8 +8,9 @@ that everything else is filed under.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Final
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, bindparam, select, update
 
 from yinxin_proto.clock import Clock, Entropy
 from yinxin_proto.error import (
@@ -35,6 +36,23 @@ from yinxin_trust.vault import BlindIndex, DataKey, Vault
 __all__ = ["REF_BYTES", "Kind", "Subject", "SubjectDirectory", "SubjectProfile"]
 
 REF_BYTES = 16
+
+# Built once: building a statement costs several times what SQLite takes to run it.
+_i, _s = schema.identifier_index.c, schema.subject.c
+_FIND: Final = select(
+    _i.kind, _i.key_version, _i.value, _s.subject_ref, _s.kek_version, _s.wrapped_key
+).join_from(schema.identifier_index, schema.subject, _i.subject_ref == _s.subject_ref)
+_FIND_ONE: Final = _FIND.where(
+    _i.kind == bindparam("of_kind"),
+    _i.key_version == bindparam("of_version"),
+    _i.value == bindparam("of_value"),
+)
+# Column by column, not by row values: SQLite would read the whole table for those.
+_FIND_SOME: Final = _FIND.where(
+    _i.kind.in_(bindparam("of_kinds", expanding=True)),
+    _i.key_version == bindparam("of_version"),
+    _i.value.in_(bindparam("of_values", expanding=True)),
+)
 
 
 class SubjectDirectory:
@@ -69,25 +87,24 @@ class SubjectDirectory:
         index: dict[BlindIndex, SubjectNumber],
         found: dict[SubjectNumber, Subject],
     ) -> None:
-        i, s = schema.identifier_index.c, schema.subject.c
-        query = select(i.kind, i.key_version, i.value, s.subject_ref, s.kek_version, s.wrapped_key)
-        query = query.join_from(
-            schema.identifier_index, schema.subject, i.subject_ref == s.subject_ref
-        )
-        # Column by column, not by row values: SQLite would read the whole table for those.
-        query = query.where(
-            i.kind.in_(sorted({entry.kind for entry in wanted})),
-            i.key_version == wanted[0].key_version,
-            i.value.in_([entry.value for entry in wanted]),
-        )
+        first = wanted[0]
+        version = {"of_version": first.key_version}
+        if len(wanted) == 1:
+            one = {**version, "of_kind": first.kind, "of_value": first.value}
+            rows = conn.execute(_FIND_ONE, one)
+        else:
+            kinds, values = {entry.kind for entry in wanted}, [entry.value for entry in wanted]
+            rows = conn.execute(
+                _FIND_SOME, {**version, "of_kinds": sorted(kinds), "of_values": values}
+            )
         keys_by_ref: dict[bytes, DataKey] = {}
-        for kind, version, value, raw_ref, kek_version, wrapped in conn.execute(query):
+        for kind, key_version, value, raw_ref, kek_version, wrapped in rows:
             ref = bytes(raw_ref)
             key = keys_by_ref.get(ref)
             if key is None:
                 key = self._vault.open_key(bytes(wrapped), kek_version=kek_version)
                 keys_by_ref[ref] = key
-            number = index.get(BlindIndex(kind, version, bytes(value)))
+            number = index.get(BlindIndex(kind, key_version, bytes(value)))
             if number is not None:
                 found[number] = Subject(ref, key)
 
