@@ -13,13 +13,13 @@ confines it to the top level).
 
 from __future__ import annotations
 
-from binascii import a2b_base64, b2a_base64
+from binascii import b2a_base64
 from collections.abc import Callable, Iterable, Sequence
 from hashlib import sha256
 from typing import Final, NamedTuple, Protocol, TypeAlias
 
 from yinxin_proto.error import MalformedError, VerificationError
-from yinxin_proto.strict import MAX_JSON_DEPTH, SCAN_JSON, Json, parse_json
+from yinxin_proto.strict import MAX_JSON_DEPTH, SCAN_JSON, Json, b64url_decode, parse_json
 
 DIGESTS: Final = "_sd"
 """Member of an object that lists the digests of its concealed members."""
@@ -50,13 +50,7 @@ class _Hashing(Protocol):
 
 _HASHES: Final[dict[str, Hash]] = {DEFAULT_HASH: sha256}
 
-# The standard alphabet's own + / = become a blank, which strict mode refuses.
-_TO_STANDARD: Final = bytes.maketrans(b"-_+/=", b"+/   ")
 _TO_URL: Final = bytes.maketrans(b"+/", b"-_")
-_PADDING: Final = (b"", b"", b"==", b"=")
-# By length modulo 4: the characters that may end the text. Others would leave
-# bits set after the last byte, and one disclosure would have several spellings.
-_ENDINGS: Final = (b"", b"", b"AQgw", b"AEIMQUYcgkosw048")
 _NONE: Final = object()
 
 
@@ -127,16 +121,8 @@ def read_disclosures(encoded: Sequence[str], hashing: Hash) -> Contents:
     arrays = []
     digests = []
     for text in encoded:
-        try:
-            raw = text.encode("ascii")
-            tail = len(raw) & 3
-            if tail and raw[-1] not in _ENDINGS[tail]:
-                raise _not_base64url()
-            data = a2b_base64(raw.translate(_TO_STANDARD) + _PADDING[tail], strict_mode=True)
-        except ValueError:
-            raise _not_base64url() from None
-        digests.append(hashing(raw).digest())
-        arrays.append(_read_array(data))
+        arrays.append(_read_array(b64url_decode(text)))
+        digests.append(hashing(text.encode("ascii")).digest())
     contents = dict(zip(encode_each(digests), arrays, strict=True))
     if len(contents) != len(encoded):
         raise MalformedError("SD-JWT: a disclosure occurs twice", reason="DUPLICATE_DISCLOSURE")
@@ -149,10 +135,6 @@ def as_disclosures(encoded: Sequence[str], contents: Contents) -> tuple[Disclosu
         Disclosure(text, digest, array[0], array[1] if len(array) == 3 else None, array[-1])
         for text, (digest, array) in zip(encoded, contents.items(), strict=True)
     )
-
-
-def _not_base64url() -> MalformedError:
-    return MalformedError("SD-JWT: a disclosure is not canonical base64url", reason="BASE64URL")
 
 
 def _read_array(data: bytes) -> list[Json]:
