@@ -8,6 +8,8 @@ everything else in the transaction.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
 from operator import itemgetter
 from typing import Any, Final
 
@@ -57,20 +59,48 @@ def bulk_insert(connection: Connection, table: Table, rows: Sequence[Row]) -> in
     """
     if not rows:
         return 0
-    columns = _columns(table, rows[0])
-    values = _values([column.key for column in columns], rows)
-    if connection.dialect.name == "postgresql":
-        _copy(connection, table, columns, values)
-    elif all(isinstance(column.type, _AS_THEY_ARE) for column in columns):
-        _executemany(connection, table, columns, values)
+    keys = tuple(rows[0])
+    plan = _plan(connection.dialect, table, keys)
+    values = _values(keys, rows)
+    driver: Any = connection.connection.driver_connection
+    if plan.types:
+        _copy(driver, plan, values)
+    elif plan.statement:
+        # Straight to the driver: Core's own executemany looks at every value of every
+        # row, which costs as much as SQLite takes to store it.
+        driver.executemany(plan.statement, values)
     else:
         connection.execute(insert(table), rows)
     return len(rows)
 
 
-def _columns(table: Table, row: Row) -> list[Column[Any]]:
-    keys = row.keys()
-    unknown = keys - table.columns.keys()
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """How rows of a table reach the database."""
+
+    statement: str
+    """For the driver; empty where Core has to convert values."""
+    types: tuple[str, ...]
+    """The columns' types, for COPY; empty without it."""
+
+
+@lru_cache(maxsize=256)
+def _plan(dialect: Dialect, table: Table, keys: tuple[str, ...]) -> _Plan:
+    columns = _columns(table, keys)
+    preparer = dialect.identifier_preparer
+    names = ", ".join(preparer.format_column(column) for column in columns)
+    into = f"{preparer.format_table(table)} ({names})"
+    if dialect.name == "postgresql":
+        types = tuple(_type_name(column, dialect) for column in columns)
+        return _Plan(f"COPY {into} FROM STDIN (FORMAT BINARY)", types)
+    if not all(isinstance(column.type, _AS_THEY_ARE) for column in columns):
+        return _Plan("", ())
+    marks = ", ".join("?" * len(columns))
+    return _Plan(f"INSERT INTO {into} VALUES ({marks})", ())  # noqa: S608 - our own schema's names
+
+
+def _columns(table: Table, keys: Sequence[str]) -> list[Column[Any]]:
+    unknown = set(keys) - set(table.columns.keys())
     if unknown:
         raise InternalError(
             f"table {table.name} has no column {', '.join(sorted(unknown))}", reason="BULK_ROWS"
@@ -82,7 +112,7 @@ def _columns(table: Table, row: Row) -> list[Column[Any]]:
     return columns
 
 
-def _values(keys: Sequence[str], rows: Sequence[Row]) -> list[Values]:
+def _values(keys: tuple[str, ...], rows: Sequence[Row]) -> list[Values]:
     """Return the rows as tuples, refusing what does not have exactly these keys."""
     if {len(keys)}.issuperset(map(len, rows)):
         try:
@@ -94,31 +124,11 @@ def _values(keys: Sequence[str], rows: Sequence[Row]) -> list[Values]:
     raise InternalError("rows of one bulk insert differ in their columns", reason="BULK_ROWS")
 
 
-def _executemany(
-    connection: Connection, table: Table, columns: Sequence[Column[Any]], rows: Sequence[Values]
-) -> None:
-    # Straight to the driver: Core's own executemany looks at every value of every
-    # row, which costs as much as SQLite takes to store it.
-    preparer = connection.dialect.identifier_preparer
-    names = ", ".join(preparer.format_column(column) for column in columns)
-    marks = ", ".join("?" * len(columns))
-    into = f"{preparer.format_table(table)} ({names})"
-    statement = f"INSERT INTO {into} VALUES ({marks})"  # noqa: S608 - our own schema's names
-    connection.exec_driver_sql(statement, list(rows))
-
-
-def _copy(
-    connection: Connection, table: Table, columns: Sequence[Column[Any]], rows: Sequence[Values]
-) -> None:
-    dialect = connection.dialect
-    preparer = dialect.identifier_preparer
-    names = ", ".join(preparer.format_column(column) for column in columns)
-    statement = f"COPY {preparer.format_table(table)} ({names}) FROM STDIN (FORMAT BINARY)"
-    driver: Any = connection.connection.driver_connection
-    with driver.cursor() as cursor, cursor.copy(statement) as copy:
+def _copy(driver: Any, plan: _Plan, rows: Sequence[Values]) -> None:  # noqa: ANN401 - psycopg's
+    with driver.cursor() as cursor, cursor.copy(plan.statement) as copy:
         # Binary COPY converts nothing on the server: without this, an int of 3
         # goes out as int2 into a bigint column (ProtocolViolation).
-        copy.set_types([_type_name(column, dialect) for column in columns])
+        copy.set_types(plan.types)
         write_row = copy.write_row
         for row in rows:
             write_row(row)
