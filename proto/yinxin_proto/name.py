@@ -21,6 +21,7 @@ RegionCode = NewType("RegionCode", str)
 """A six-digit code of GB/T 2260, checked by `parse_region_code`."""
 
 _REGION: Final = re.compile(r"(?:1[1-5]|2[1-3]|3[1-7]|4[1-6]|5[0-4]|6[1-5]|71|8[12])[0-9]{4}")
+_REFERENCE: Final = re.compile(r"[0-9a-f]{32}")
 _ID: Final = re.compile(r"[0-9a-z](?:[0-9a-z-]{0,61}[0-9a-z])?")
 
 
@@ -151,9 +152,19 @@ class TypeName(_InRegion):
 
 @dataclass(frozen=True, slots=True)
 class SubjectName(_InRegion):
-    """``regions/{region}/subjects/{random reference}``."""
+    """``regions/{region}/subjects/{random reference, 32 hexadecimal digits}``."""
 
     COLLECTION: ClassVar[str] = "subjects"
+
+    @classmethod
+    def _accepts(cls, id_: str) -> bool:
+        # Nothing else, or a clerk could put a subject's number into a name.
+        return _REFERENCE.fullmatch(id_) is not None
+
+    @property
+    def ref(self) -> bytes:
+        """The reference, 16 bytes."""
+        return bytes.fromhex(self.id)
 
 
 @dataclass(frozen=True, slots=True)

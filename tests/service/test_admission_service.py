@@ -11,7 +11,7 @@ from google.protobuf.descriptor import MethodDescriptor
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
-from support.requests import citizen
+from support.requests import AUTHORITY, citizen
 from support.running_region import (
     AUDITOR,
     CONTEXT,
@@ -25,9 +25,11 @@ from support.running_region import (
     refused,
     violations,
 )
+from support.small_region import TYPE
 from yinxin_edge.status import from_rpc_error
 from yinxin_proto.error import (
     InvalidArgumentError,
+    NotFoundError,
     PermissionDeniedError,
     YinxinError,
 )
@@ -35,12 +37,15 @@ from yinxin_proto.es256 import ES256
 from yinxin_proto.v1.administration_pb2 import GetRegionRequest
 from yinxin_proto.v1.administration_pb2_grpc import AdministrationServiceStub
 from yinxin_proto.v1.common_pb2 import CallContext
+from yinxin_proto.v1.licence_pb2 import GetLicenceRequest
+from yinxin_proto.v1.licence_pb2_grpc import LicenceServiceStub
 from yinxin_proto.v1.subject_pb2 import GetSubjectRequest
 from yinxin_proto.v1.subject_pb2_grpc import SubjectServiceStub
 from yinxin_proto.v1.verification_pb2 import VerifyLicenceRequest
 from yinxin_proto.v1.verification_pb2_grpc import VerificationServiceStub
 from yinxin_trust.access import Role
 from yinxin_trust.service import services
+from yinxin_trust.service.admission import UNNAMED
 from yinxin_trust.service.permission import RULES
 
 
@@ -116,7 +121,7 @@ def test_every_call_is_on_record_refused_ones_too(
 def test_a_withdrawn_role_is_gone_at_the_next_call(running: RunningRegion) -> None:
     name = "passing-by"
     shown = running.enrol(name, Role.REGISTRAR)
-    request = GetSubjectRequest(context=CONTEXT, name=f"{PARENT}/subjects/00")
+    request = GetSubjectRequest(context=CONTEXT, name=f"{PARENT}/subjects/{'0' * 32}")
     with running.channel(shown) as channel:
         stub = SubjectServiceStub(channel)
         with refused() as first:
@@ -188,6 +193,20 @@ def test_a_name_that_was_not_read_is_not_kept(running: RunningRegion) -> None:
         SubjectServiceStub(channel).GetSubject(request)
 
     assert number not in str(rows)
+
+
+@pytest.mark.parametrize("number", [citizen(97), f"X{citizen(97)}Y"])
+def test_a_number_where_a_serial_belongs_is_not_kept(running: RunningRegion, number: str) -> None:
+    name = f"{PARENT}/licences/{TYPE}.{AUTHORITY}.{number}"
+    with (
+        running.recording() as rows,
+        running.channel(ISSUER) as channel,
+        refused(NotFoundError),
+    ):
+        LicenceServiceStub(channel).GetLicence(GetLicenceRequest(context=CONTEXT, name=name))
+
+    assert [row["resource"] for row in rows] == [UNNAMED]
+    assert citizen(97) not in str(rows)
 
 
 def test_another_regions_name_is_refused(running: RunningRegion) -> None:

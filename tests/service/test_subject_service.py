@@ -254,12 +254,19 @@ def test_a_persons_number_does_not_make_an_organisation(
     assert violations(error) == {"kind": "SUBJECT_KIND"}
 
 
-@pytest.mark.parametrize("last", ["0" * 32, "nothing", "ffff"])
-def test_an_unknown_subject_is_not_found(last: str, stub: SubjectServiceStub) -> None:
+def test_an_unknown_subject_is_not_found(stub: SubjectServiceStub) -> None:
     with refused(NotFoundError) as caught:
-        stub.GetSubject(GetSubjectRequest(context=CONTEXT, name=f"{PARENT}/subjects/{last}"))
+        stub.GetSubject(GetSubjectRequest(context=CONTEXT, name=f"{PARENT}/subjects/{'0' * 32}"))
 
     assert caught[0].reason == "SUBJECT"
+
+
+@pytest.mark.parametrize("last", ["nothing", "ffff", citizen(517)])
+def test_what_is_no_reference_names_no_subject(last: str, stub: SubjectServiceStub) -> None:
+    with refused(InvalidArgumentError) as caught:
+        stub.GetSubject(GetSubjectRequest(context=CONTEXT, name=f"{PARENT}/subjects/{last}"))
+
+    assert violations(caught[0]) == {"name": "RESOURCE_NAME"}
 
 
 def test_an_issuer_looks_nobody_up(stored: RunningRegion) -> None:

@@ -71,7 +71,7 @@ class CallContext:
         if len(value) > limit or _CONTROL.search(value):
             return [Violation(field, f"at most {limit} characters, none of them a control")]
         # A service item's code contains its authority's credit code; a purpose has no need to.
-        if _holds_number(value, credit_codes=field == "context.purpose"):
+        if holds_number(value, credit_codes=field == "context.purpose"):
             return [
                 Violation(
                     field,
@@ -83,7 +83,14 @@ class CallContext:
         return []
 
 
-def _holds_number(text: str, *, credit_codes: bool) -> bool:
+def holds_number(text: str, *, credit_codes: bool) -> bool:
+    """Tell whether a text that is to be stored in clear has a subject's number in it.
+
+    Args:
+        text: What somebody typed.
+        credit_codes: Whether unified social credit codes count too; they are
+            authorities' as well.
+    """
     # As typed, and as number.parse would read it: full-width, blanks or hyphens between.
     plain = unicodedata.normalize("NFKC", text).upper()
     return any(

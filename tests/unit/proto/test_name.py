@@ -29,7 +29,7 @@ NAMES: list[tuple[Any, str]] = [
     (LicenceName, f"regions/350300/licences/{BODY}@002"),
     (AuthorityName, f"regions/350300/authorities/{CODE}"),
     (TypeName, "regions/350300/licenceTypes/11100000000013338W011"),
-    (SubjectName, "regions/350300/subjects/k3q9z0"),
+    (SubjectName, "regions/350300/subjects/00112233445566778899aabbccddeeff"),
     (PrincipalName, "regions/350300/principals/food-window-1"),
     (OperationName, "regions/350300/operations/7"),
 ]
@@ -86,6 +86,7 @@ def test_a_name_of_one_kind_is_not_one_of_another() -> None:
         "regions/350300/authorities/350302188503150016",
         "regions/350300/licenceTypes/11100000000013338W01",
         "regions/350300/subjects/K3",
+        f"regions/350300/subjects/{'0' * 31}",
         "regions/350300/principals/-a",
         "regions/350300/principals/a_b",
         "regions/350300/operations/%2e%2e",

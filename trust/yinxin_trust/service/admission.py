@@ -18,7 +18,7 @@ from yinxin_proto.v1.common_pb2 import CallContext as ContextMessage
 from yinxin_trust.access import Principal
 from yinxin_trust.audit import OK, AuditTrail
 from yinxin_trust.commit import GroupCommitter
-from yinxin_trust.context import CallContext
+from yinxin_trust.context import CallContext, holds_number
 from yinxin_trust.directory import Directory, DirectorySnapshot
 from yinxin_trust.namespace import Namespace
 from yinxin_trust.rows import RowBatch
@@ -27,6 +27,8 @@ from yinxin_trust.service.permission import RULES, Rule
 from yinxin_trust.storage import Storage
 
 _PREFIX: Final = "/yinxin.v1."
+UNNAMED: Final = "[number]"
+"""Stands on record for a name with a subject's number in it."""
 
 
 class Visit:
@@ -62,8 +64,13 @@ class Visit:
     """The region's records as the caller was looked up in them."""
 
     def resource(self, name: object) -> None:
-        """Say what the call is about; ``name`` was parsed."""
-        self.target = str(name)
+        """Say what the call is about; ``name`` was parsed.
+
+        A name may be well formed and yet nobody's, with a subject's number
+        where a random reference or serial belongs: that is not put on record.
+        """
+        text = str(name)
+        self.target = UNNAMED if holds_number(text, credit_codes=False) else text
 
 
 class Admission:

@@ -141,11 +141,7 @@ class SubjectServicer(SubjectServiceServicer):
     def _ref(self, form: Form, text: str) -> bytes:
         name = form.name("name", SubjectName.parse, text)
         form.check()
-        try:
-            return bytes.fromhex(name.value.id)
-        except ValueError:
-            # A well-formed name that no subject has: there is nothing there.
-            return name.value.id.encode()
+        return name.value.ref
 
     def _name(self, ref: bytes) -> str:
         return f"{self._namespace.resource}/subjects/{ref.hex()}"
