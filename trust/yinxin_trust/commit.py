@@ -11,13 +11,15 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from typing import Final
+from collections.abc import Callable
+from operator import itemgetter
+from typing import Any, Final
 
 from sqlalchemy import Connection, Table
 
 from yinxin_proto.error import AlreadyExistsError
 from yinxin_trust import schema
-from yinxin_trust.rows import RowBatch
+from yinxin_trust.rows import Row, RowBatch
 from yinxin_trust.storage import Storage
 
 # One order for everybody, or two transactions of two processes could wait for
@@ -40,6 +42,14 @@ _ORDER: Final[dict[Table, int]] = {
             schema.audit,
         )
     )
+}
+# Within a table too: whoever claims second waits until the first has ended, and
+# two batches about the same people must not wait for each other.
+_CLAIMED: Final[dict[Table, Callable[[Row], Any]]] = {
+    schema.request: itemgetter("caller", "request_id"),
+    schema.approval: itemgetter("digest"),
+    schema.licence_number: itemgetter("value"),
+    schema.identifier_index: itemgetter("value"),
 }
 _MAX_ROWS: Final = 20_000
 
@@ -126,4 +136,5 @@ def insert_rows(storage: Storage, conn: Connection, batch: RowBatch) -> None:
     """
     ordered = sorted(batch.tables(), key=lambda item: _ORDER.get(item[0], len(_ORDER)))
     for table, rows in ordered:
-        storage.insert(conn, table, rows)
+        key = _CLAIMED.get(table)
+        storage.insert(conn, table, rows if key is None else sorted(rows, key=key))

@@ -30,6 +30,7 @@ class WatchedStorage(Storage):
         self.go.set()
         self.entered = threading.Event()
         self.failure: Exception | None = None
+        self.inserted: list[tuple[str, Row]] = []
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
@@ -40,6 +41,7 @@ class WatchedStorage(Storage):
             yield conn
 
     def insert(self, conn: Connection, table: Table, rows: Sequence[Row]) -> None:
+        self.inserted += [(table.name, row) for row in rows]
         super().insert(conn, table, rows)
         if self.failure is not None:
             raise self.failure
@@ -184,3 +186,16 @@ def test_rows_are_merged_by_table_in_order() -> None:
     assert [(table.name, [row["request_id"] for row in rows]) for table, rows in one.tables()] == [
         ("request", ["a", "b"])
     ]
+
+
+def test_claims_are_made_in_one_order_whatever_the_callers_said(
+    small: SmallRegion, storage: WatchedStorage
+) -> None:
+    mixed = RowBatch()
+    for name in ("order-b", "order-c", "order-a"):
+        mixed.extend(batch(name))
+
+    GroupCommitter(storage=storage).commit(mixed)
+
+    made = [row["request_id"] for _, row in storage.inserted]
+    assert made == ["order-a", "order-b", "order-c"]
