@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from operator import itemgetter
 from typing import Any, Final
 
@@ -52,6 +53,8 @@ _CLAIMED: Final[dict[Table, Callable[[Row], Any]]] = {
     schema.identifier_index: itemgetter("value"),
 }
 _MAX_ROWS: Final = 20_000
+_PATIENCE: Final = 0.02
+"""Seconds that a ready batch waits for those that are being prepared."""
 
 
 class _Pending:
@@ -61,6 +64,23 @@ class _Pending:
         self.batch = batch
         self.done = False
         self.error: BaseException | None = None
+
+
+class Seat:
+    """One call's place in the next transaction, until its batch is there or given up."""
+
+    __slots__ = ("_count", "_taken")
+
+    def __init__(self, count: Callable[[int], None]) -> None:
+        self._count = count
+        self._taken = True
+        count(1)
+
+    def release(self) -> None:
+        """Let the others go on; safe to call twice."""
+        if self._taken:
+            self._taken = False
+            self._count(-1)
 
 
 class GroupCommitter:
@@ -74,9 +94,15 @@ class GroupCommitter:
         self._storage = storage
         self._gate = threading.Lock()
         self._waiting: deque[_Pending] = deque()
+        self._arrived = threading.Condition()
+        self._coming = 0
 
-    def commit(self, batch: RowBatch) -> None:
+    def commit(self, batch: RowBatch, seat: Seat | None = None) -> None:
         """Insert all rows of ``batch`` durably, or none.
+
+        Args:
+            batch: Rows of one call.
+            seat: The call's, if it took one; it is given up.
 
         Raises:
             AlreadyExistsError: A claim is taken; `reason` is ``UNIQUE``.
@@ -85,12 +111,38 @@ class GroupCommitter:
         """
         mine = _Pending(batch)
         self._waiting.append(mine)
+        if seat is not None:
+            seat.release()
         with self._gate:
             # Only until it is this caller's turn: the next one in takes what came since.
             while not mine.done:
+                with self._arrived:
+                    self._arrived.wait_for(self._is_complete, _PATIENCE)
                 self._commit_next()
         if mine.error is not None:
             raise mine.error
+
+    @contextmanager
+    def expected(self) -> Iterator[Seat]:
+        """Prepare a batch in this block: who is ready meanwhile waits for it a moment.
+
+        Without it, calls that came together would commit one by one, each as
+        soon as it is ready, and pay for a transaction each.
+        """
+        seat = Seat(self._count)
+        try:
+            yield seat
+        finally:
+            seat.release()
+
+    def _count(self, change: int) -> None:
+        with self._arrived:
+            self._coming += change
+            if not self._coming:
+                self._arrived.notify_all()
+
+    def _is_complete(self) -> bool:
+        return not self._coming
 
     def _commit_next(self) -> None:
         """Write what waits, up to a bound; the caller holds the gate and waits itself."""

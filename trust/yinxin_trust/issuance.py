@@ -114,22 +114,29 @@ class Issuance:
         digest = self._stores.vault.request_hash(body_hash(command.requests))
         key = RequestKey(command.caller.principal_id, command.request_id, digest)
         for _ in range(_ATTEMPTS):
+            issued = self._attempt(command, key)
+            if issued is not None:
+                return issued
+        raise UnavailableError(
+            "other calls kept registering the same holders; try again", reason="CONTENTION"
+        )
+
+    def _attempt(self, command: IssueCommand, key: RequestKey) -> list[LicenceRecord] | None:
+        """Issue, or return what was issued before; None: what was read has changed since."""
+        with self._stores.committer.expected() as seat:
             with self._stores.storage.read() as conn:
                 earlier = request_claim.find_outcome(conn, key)
                 replayed = [] if earlier is None else self._replay(conn, earlier)
                 prepared = self._prepare(conn, command, key) if earlier is None else None
-            if prepared is None:
-                return self._record_replay(command, replayed)
-            minted, batch = prepared
-            try:
-                self._stores.committer.commit(batch)
-            except UniqueError as error:
-                self._explain(error, command)
-                continue
-            return [licence.record for licence in minted]
-        raise UnavailableError(
-            "other calls kept registering the same holders; try again", reason="CONTENTION"
-        )
+            if prepared is not None:
+                minted, batch = prepared
+                try:
+                    self._stores.committer.commit(batch, seat)
+                except UniqueError as error:
+                    self._explain(error, command)
+                    return None
+                return [licence.record for licence in minted]
+        return self._record_replay(command, replayed)
 
     def _prepare(
         self, conn: Connection, command: IssueCommand, key: RequestKey

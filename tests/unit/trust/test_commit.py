@@ -199,3 +199,50 @@ def test_claims_are_made_in_one_order_whatever_the_callers_said(
 
     made = [row["request_id"] for _, row in storage.inserted]
     assert made == ["order-a", "order-b", "order-c"]
+
+
+def test_who_is_ready_waits_for_who_was_announced(
+    small: SmallRegion, storage: WatchedStorage
+) -> None:
+    name = small.request_id()
+    committer = GroupCommitter(storage=storage)
+
+    with ThreadPoolExecutor(1) as pool, committer.expected() as seat:
+        ready = pool.submit(committer.commit, batch(f"{name}-ready"))
+        while not committer._waiting:
+            threading.Event().wait(0.001)
+        committer.commit(batch(f"{name}-coming"), seat)
+        ready.result(30)
+
+    assert claimed(storage, name) == 2
+    assert storage.transactions == 1
+
+
+def test_who_is_ready_waits_a_moment_only(small: SmallRegion, storage: WatchedStorage) -> None:
+    name = small.request_id()
+    committer = GroupCommitter(storage=storage)
+
+    with committer.expected():
+        committer.commit(batch(name))
+
+    assert claimed(storage, name) == 1
+
+
+def test_who_was_announced_and_failed_is_not_waited_for(storage: WatchedStorage) -> None:
+    committer = GroupCommitter(storage=storage)
+
+    with pytest.raises(ValueError, match="refused"), committer.expected():
+        raise ValueError("refused")
+
+    assert committer._is_complete()
+
+
+def test_a_seat_is_given_up_once(small: SmallRegion, storage: WatchedStorage) -> None:
+    committer = GroupCommitter(storage=storage)
+
+    with committer.expected() as seat, committer.expected():
+        committer.commit(batch(small.request_id()), seat)
+        seat.release()
+        assert not committer._is_complete()
+
+    assert committer._is_complete()
