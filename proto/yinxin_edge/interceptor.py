@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import timedelta
 from threading import Timer
@@ -24,6 +23,7 @@ from yinxin_edge.call import Call, enter, leave
 from yinxin_edge.journal import Journal
 from yinxin_edge.principal import Principal
 from yinxin_edge.status import to_trailer
+from yinxin_edge.streampool import StreamPool
 from yinxin_proto.clock import Entropy
 from yinxin_proto.error import (
     ConfigurationError,
@@ -112,7 +112,7 @@ class Boundary(grpc.ServerInterceptor):
         identify: Says who calls.
         limits: Bounds of every call.
         streams: Threads of their own for streaming calls, so that open streams
-            cannot take those of single calls.
+            cannot take those of single calls; what it has no place for is refused.
         journal: Where faults and slow calls go.
         entropy: For the references that tie an answer to the journal.
     """
@@ -122,7 +122,7 @@ class Boundary(grpc.ServerInterceptor):
         *,
         identify: Identify,
         limits: CallLimits,
-        streams: ThreadPoolExecutor,
+        streams: StreamPool,
         journal: Journal,
         entropy: Entropy,
     ) -> None:
@@ -145,13 +145,26 @@ class Boundary(grpc.ServerInterceptor):
         method = str(handler_call_details.method)
         guarded = self._handlers.get(method)
         if guarded is not None:
-            return guarded
+            return self._admitted(method, guarded)
         handler = continuation(handler_call_details)
         # A method that does not exist is not remembered: its names are endless.
         if handler is None or method.startswith(_HEALTH):
             return handler
         guarded = self._handlers[method] = self._guard(method, handler)
-        return guarded
+        return self._admitted(method, guarded)
+
+    def _admitted(self, method: str, guarded: _Handler) -> _Handler:
+        """Return the handler itself, or for one stream too many one that says so."""
+        is_stream = guarded.request_streaming or guarded.response_streaming
+        if not is_stream or not self._streams.is_full:
+            return guarded
+        error = ResourceExhaustedError(
+            "too many streams are open; try again", reason="TOO_MANY_STREAMS"
+        )
+        # On a thread of single calls: those of streams are what is lacking.
+        return grpc.stream_stream_rpc_method_handler(
+            lambda _, context: self._fail(error, method, context, time.monotonic())
+        )
 
     def _guard(self, method: str, handler: _Handler) -> _Handler:
         bound = self._limits.max_request_bytes_of.get(method, self._limits.max_request_bytes)

@@ -22,6 +22,7 @@ from grpc_reflection.v1alpha import reflection
 from yinxin_edge.channel import MAX_MESSAGE_BYTES
 from yinxin_edge.interceptor import Boundary, CallLimits, Identify
 from yinxin_edge.journal import Journal
+from yinxin_edge.streampool import StreamPool
 from yinxin_proto.clock import Entropy
 from yinxin_proto.error import ConfigurationError
 
@@ -40,6 +41,8 @@ class ServerSettings:
     """Calls in progress at once."""
     stream_threads: int = 8
     """Streams in progress at once."""
+    max_streams: int = 64
+    """Streams in progress or waiting for a thread; more are refused."""
     max_waiting: int = 256
     """Calls in progress or waiting for a thread; more are refused."""
     share_port: bool = True
@@ -49,9 +52,10 @@ class ServerSettings:
     limits: CallLimits = field(default_factory=CallLimits)
 
     def __post_init__(self) -> None:
-        if min(self.threads, self.stream_threads, self.max_waiting) < 1:
+        if min(self.threads, self.stream_threads, self.max_streams, self.max_waiting) < 1:
             raise ConfigurationError(
-                "threads, stream_threads and max_waiting must be at least 1", reason="TOO_FEW"
+                "threads, stream_threads, max_streams and max_waiting must be at least 1",
+                reason="TOO_FEW",
             )
 
 
@@ -100,7 +104,7 @@ class Server:
     ) -> None:
         self._grace = settings.grace.total_seconds()
         self._calls = ThreadPoolExecutor(settings.threads, thread_name_prefix="call")
-        self._streams = ThreadPoolExecutor(settings.stream_threads, thread_name_prefix="stream")
+        self._streams = StreamPool(threads=settings.stream_threads, places=settings.max_streams)
         boundary = Boundary(
             identify=identify,
             limits=settings.limits,

@@ -62,10 +62,17 @@ class Region:
     def is_revoked(self, certificate: Certificate) -> bool:
         return self.all_revoked
 
-    def server(self, *, limits: CallLimits = LIMITS, listen: str = "127.0.0.1:0") -> Server:
+    def server(
+        self, *, limits: CallLimits = LIMITS, listen: str = "127.0.0.1:0", max_streams: int = 64
+    ) -> Server:
         return Server(
             settings=ServerSettings(
-                listen=listen, threads=4, stream_threads=1, limits=limits, share_port=False
+                listen=listen,
+                threads=4,
+                stream_threads=1,
+                max_streams=max_streams,
+                limits=limits,
+                share_port=False,
             ),
             services=[echo.service()],
             # Both regions' CAs are in the bundle: what gRPC accepts, and we must not.
@@ -275,6 +282,32 @@ def test_open_streams_do_not_take_the_threads_of_single_calls(channel: grpc.Chan
     for stream in streams:
         stream.cancel()
     stop.set()
+
+
+def test_streams_beyond_the_bound_are_refused_until_one_ends(region: Region) -> None:
+    stop = threading.Event()
+
+    def waiting() -> Iterator[StringValue]:
+        yield StringValue(value="open")
+        stop.wait(10)
+
+    with (
+        _serving(region.server(max_streams=3)) as port,
+        _connected(port, client_identity(region.hierarchy)) as channel,
+    ):
+        both = channel.stream_stream(
+            f"/{echo.NAME}/Both", StringValue.SerializeToString, StringValue.FromString
+        )
+        streams = [both(waiting(), timeout=10) for _ in range(3)]
+        assert next(streams[0]).value == "open"
+        # The places are taken in the order in which the server hears of the streams.
+        refused = _failure(lambda: next(both(waiting(), timeout=10)))
+        assert echo.single(channel)("hello") == "hello"
+        stop.set()
+        assert [[value.value for value in stream] for stream in streams[1:]] == [["open"]] * 2
+        assert [value.value for value in both(iter([StringValue(value="on")]), timeout=10)]
+
+    assert refused.reason == "TOO_MANY_STREAMS"
 
 
 def test_a_stream_that_nobody_feeds_ends_at_the_default_deadline(region: Region) -> None:
