@@ -221,7 +221,7 @@ class Story:
                 source = RegionSource(client)
                 evidence = gather(case.file, verifier.trust, source, policy=ONLINE)
             report = case.check(decision.verify(evidence, ONLINE, self._clock.now()))
-            step.result = self._terminal.pick(report.text)
+            step.result = self._text("unreachable")
         self._show_verdicts([(case, report)])
 
     def _counter(
@@ -232,13 +232,12 @@ class Story:
         return connect(server.address, credentials=Credentials.load(folder), deadline=patience)
 
     def _show_verdicts(self, judged: Iterable[tuple[Case, Report]]) -> None:
-        columns = [self._label(name) for name in ("case", "verdict", "code", "advice")]
+        columns = [self._label(name) for name in ("case", "verdict", "code")]
         rows = [
             (
                 self._terminal.text(f"demo.case.{case.name}"),
                 self._terminal.pick(report.text),
                 report.code,
-                "" if report.advice is None else self._terminal.pick(report.advice),
             )
             for case, report in judged
         ]
