@@ -162,6 +162,9 @@ def _parse(url: str | URL) -> URL:
         # The URL may hold a password: it is not repeated.
         raise _bad_url() from None
     if parsed.drivername in ("sqlite", "sqlite+pysqlite"):
+        # Relative to whichever directory a command is run in, it would be another one each time.
+        if parsed.database and not Path(parsed.database).is_absolute():
+            raise _bad_url()
         return parsed
     if parsed.drivername in ("postgresql", "postgresql+psycopg"):
         return parsed.set(drivername="postgresql+psycopg")
@@ -170,6 +173,6 @@ def _parse(url: str | URL) -> URL:
 
 def _bad_url() -> ConfigurationError:
     return ConfigurationError(
-        "the database URL must be sqlite:////path or postgresql://user@host/name",
+        "the database URL must be sqlite:////absolute/path or postgresql://user@host/name",
         reason="DATABASE_URL",
     )

@@ -36,7 +36,7 @@ def reserve_port(listen: str, *, patience: timedelta = _PATIENCE) -> Iterator[st
         ConfigurationError: ``ADDRESS``, not an address of this machine;
             ``PORT_TAKEN``, another process listens there.
     """
-    host, port = _split(listen)
+    host, port = split_address(listen)
     with ExitStack() as held:
         # A name such as localhost has several addresses, and workers bind them all.
         for family, address in _resolve(host, port, listen):
@@ -88,7 +88,12 @@ def _bind(endpoint: socket.socket, address: tuple[object, ...], listen: str) -> 
         ) from error
 
 
-def _split(listen: str) -> tuple[str, int]:
+def split_address(listen: str) -> tuple[str, int]:
+    """Return host and port of an address such as ``127.0.0.1:8443`` or ``[::1]:8443``.
+
+    Raises:
+        ConfigurationError: ``ADDRESS``, it is not one.
+    """
     host, _, port = listen.rpartition(":")
     if not host or not port.isascii() or not port.isdigit() or int(port) > 65535:
         raise ConfigurationError(f"{listen!r} is not host:port", reason="ADDRESS")

@@ -178,10 +178,35 @@ def test_a_region_founded_where_something_is(region: ServedRegion, tmp_path: Pat
     assert sorted(region.directory.rglob("*")) == before
 
 
+@pytest.mark.parametrize(
+    ("place", "reason"),
+    [
+        ("letter.txt", "DIRECTORY"),
+        ("letter.txt/region", "DIRECTORY"),
+        ("x" * 300, "DIRECTORY"),
+        ("/", "DIRECTORY_IN_USE"),
+        (".", "DIRECTORY_IN_USE"),
+        ("absent/..", "DIRECTORY_IN_USE"),
+    ],
+)
+def test_a_region_founded_where_none_can_be(
+    place: str, reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    (tmp_path / "letter.txt").write_text("mine")
+    monkeypatch.chdir(empty)
+    words = ["--code", "350300", "--domain", "putian.example", "--name", "莆田市"]
+    directory = f"../{place}" if place.startswith(("letter", "x")) else place
+    _refused(run("region", "init", directory, *words), reason, 70)
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["empty", "letter.txt"]
+
+
 def test_a_region_of_unacceptable_names_is_not_founded(tmp_path: Path) -> None:
     words = ["--code", "1234", "--domain", "Putian", "--name", "", "--suite", "X", "--host", "A_"]
+    words += ["--listen", "8443"]
     said = _refused(run("region", "init", str(tmp_path / "new"), *words), "SETTINGS", 65)
-    for field in ("code", "domain", "name", "suite", "host"):
+    for field in ("code", "domain", "name", "suite", "host", "listen"):
         assert field in said
     assert not (tmp_path / "new").exists()
 

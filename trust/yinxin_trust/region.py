@@ -262,10 +262,7 @@ class Region:
             ConfigurationError: The directory cannot be written.
         """
         clock, entropy = clock or SystemClock(), entropy or SystemEntropy()
-        if directory.exists() and any(directory.iterdir()):
-            raise AlreadyExistsError(
-                f"{directory} is not empty; name a new directory", reason="DIRECTORY_IN_USE"
-            )
+        directory = _unused(directory)
         draft = directory.with_name(f".{directory.name}.founding")
         with ExitStack() as undo:
             # A founding that fails leaves nothing that looks like a region.
@@ -275,9 +272,7 @@ class Region:
                 draft.mkdir(parents=True, mode=0o700)
                 (draft / REGISTERS).mkdir(mode=0o700)
             except OSError as error:
-                raise ConfigurationError(
-                    f"cannot make {directory}: {error.strerror}", reason="DIRECTORY"
-                ) from error
+                raise _unusable(directory, error) from error
             write_settings(draft, settings)
             second = passphrase if offline_passphrase is None else offline_passphrase
             make = {"clock": clock, "entropy": entropy}
@@ -296,9 +291,11 @@ class Region:
                 )
             )
             storage.close()
-            if directory.exists():
-                directory.rmdir()
-            draft.rename(directory)
+            try:
+                # Over an empty directory, if there is one, in one step.
+                draft.rename(directory)
+            except OSError as error:
+                raise _unusable(directory, error) from error
 
     @classmethod
     def open(
@@ -357,6 +354,26 @@ class Region:
 def file_registers(directory: Path) -> Registers:
     """Return the registers of a region's directory."""
     return Registers(lambda name: FileRegister(directory / REGISTERS / f"{name}.jsonl"))
+
+
+def _unused(directory: Path) -> Path:
+    """Return where a region is to be, without links and dots; nothing is there yet."""
+    try:
+        place = directory.resolve()
+        used = place.exists() and any(place.iterdir())
+    except OSError as error:
+        raise _unusable(directory, error) from error
+    if used or place == Path.cwd():
+        # The directory that one stands in would be replaced under one's feet.
+        raise AlreadyExistsError(
+            f"{directory} is not empty, or is the present directory; name a new one",
+            reason="DIRECTORY_IN_USE",
+        )
+    return place
+
+
+def _unusable(directory: Path, error: OSError) -> ConfigurationError:
+    return ConfigurationError(f"cannot make {directory}: {error.strerror}", reason="DIRECTORY")
 
 
 def _found(foundation: Foundation) -> None:

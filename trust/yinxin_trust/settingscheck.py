@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 
 from yinxin_ca.subject import AlternativeNames, Subject, principal_uri
+from yinxin_edge.port import split_address
 from yinxin_proto.error import InvalidArgumentError, Violation, YinxinError
 from yinxin_proto.name import parse_region_code
 from yinxin_proto.suite import suite
@@ -37,6 +38,7 @@ def _violations(settings: Settings) -> Iterator[Violation]:
     yield from _refused("domain", lambda: principal_uri(region.domain, "x"))
     yield from _refused("name", lambda: Subject(organisation=region.name))
     yield from _refused("suite", lambda: suite(region.suite))
+    yield from _refused("listen", lambda: split_address(server.listen))
     for host in server.names:
         yield from _refused("host", partial(AlternativeNames, dns=(host,)))
     for host in server.addresses:
