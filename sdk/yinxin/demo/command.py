@@ -18,7 +18,7 @@ from yinxin_edge.terminal import Terminal, Texts
 from yinxin_proto.error import AlreadyExistsError, ConfigurationError
 from yinxin_proto.strict import b64url_encode
 
-app: Final = typer.Typer()
+app: Final = typer.Typer(add_completion=False)
 
 TEXTS: Final = Texts.load("yinxin.demo")
 PASSPHRASE_FILE: Final = "passphrase.txt"  # noqa: S105 - a file name

@@ -25,7 +25,7 @@ from yinxin_trust.command.speech import terminal_of
 from yinxin_trust.region import Region
 from yinxin_trust.registration import NewAuthority
 
-app: Final = typer.Typer(no_args_is_help=True)
+app: Final = typer.Typer(no_args_is_help=True, add_completion=False)
 
 APPROVAL_KEY: Final = "approval.key"
 ROLES: Final = (Role.ISSUER, Role.VERIFIER)

@@ -21,7 +21,7 @@ from yinxin_trust.command.speech import terminal_of
 from yinxin_trust.diagnosis import Diagnosis, Level, Observation
 from yinxin_trust.region import Region
 
-app: Final = typer.Typer()
+app: Final = typer.Typer(add_completion=False)
 
 
 @app.command()

@@ -27,7 +27,7 @@ from yinxin_trust.directory import touch
 from yinxin_trust.founding import catalogue_targets
 from yinxin_trust.rows import milliseconds
 
-app: Final = typer.Typer(no_args_is_help=True)
+app: Final = typer.Typer(no_args_is_help=True, add_completion=False)
 
 
 @app.callback()

@@ -17,7 +17,7 @@ from yinxin_trust.pack_export import collect, write_directory, write_zip
 from yinxin_trust.publication import TRUST_TARGET, current_view
 from yinxin_trust.refresh import refresh
 
-app: Final = typer.Typer(no_args_is_help=True)
+app: Final = typer.Typer(no_args_is_help=True, add_completion=False)
 
 _ZIP: Final = ".zip"
 

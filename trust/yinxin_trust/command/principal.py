@@ -15,7 +15,7 @@ from yinxin_trust.command.opening import RegionDirectory, open_region
 from yinxin_trust.command.passphrase import PassphraseFile, PassphraseSource
 from yinxin_trust.command.speech import terminal_of
 
-app: Final = typer.Typer(no_args_is_help=True)
+app: Final = typer.Typer(no_args_is_help=True, add_completion=False)
 
 
 @app.callback()

@@ -26,7 +26,7 @@ from yinxin_trust.region import Region
 from yinxin_trust.settings import DatabaseTable, RegionTable, ServerTable, Settings
 from yinxin_trust.settingscheck import check_settings
 
-app: Final = typer.Typer(no_args_is_help=True)
+app: Final = typer.Typer(no_args_is_help=True, add_completion=False)
 
 _DEFAULT: Final = ServerTable()
 

@@ -25,7 +25,7 @@ from yinxin_trust.settings import load_settings
 from yinxin_trust.soundness import Soundness
 from yinxin_trust.worker import ProcessSettings, process_specs
 
-app: Final = typer.Typer()
+app: Final = typer.Typer(add_completion=False)
 
 
 @app.command()
