@@ -37,7 +37,9 @@ def _all(
 
 def _load(name: str) -> TyperGroup | TyperCommand:
     module, _, attribute = COMMANDS[name].partition(":")
-    return get_command(getattr(import_module(module), attribute))
+    made = get_command(getattr(import_module(module), attribute))
+    assert isinstance(made, TyperGroup | TyperCommand)
+    return made
 
 
 @pytest.mark.parametrize("name", sorted(COMMANDS))
