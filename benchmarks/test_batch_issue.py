@@ -20,8 +20,8 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from pairs import Pairs, Ratio, Timed, one_core, stopwatch
 from raw import create_table, insert, make_rows
-from support.postgres import temporary_schema
 
+from support.postgres import temporary_schema
 from yinxin_edge.database import Database
 from yinxin_proto import sdjwt
 

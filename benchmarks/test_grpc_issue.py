@@ -34,16 +34,15 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from echo_server import METHOD
 from pairs import Pairs, Ratio, Timed
 from raw import make_rows
+
 from support.running_region import identity
 from support.served_region import PASSPHRASE, reap, start_server
-
 from yinxin_edge.channel import open_channel
 from yinxin_edge.tls import TlsIdentity, channel_credentials
 from yinxin_proto import sdjwt
 from yinxin_proto.suite import ES256
 from yinxin_proto.v1.common_pb2 import CallContext
-from yinxin_proto.v1.issuance_pb2 import BatchIssueLicencesRequest, IssueLicenceRequest
-from yinxin_proto.v1.issuance_pb2_grpc import IssuanceServiceStub
+from yinxin_proto.v1.issuance_pb2 import IssueLicenceRequest
 from yinxin_proto.v1.licence_pb2 import Licence
 from yinxin_trust.region import Region
 from yinxin_trust.servercertificate import ServerCertificate

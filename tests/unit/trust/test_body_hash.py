@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from support.requests import document
 
+from support.requests import document
 from yinxin_proto.issuerequest import IssueRequest
 from yinxin_proto.strict import Json, b64url_encode
 from yinxin_trust.intake import body_hash
