@@ -134,6 +134,8 @@ class RunningRegion:
                 )
             )
             keys = _found(region)
+            # Takes the sequencer's lease, so that every table is as it stays.
+            region.sequence()
             identities = {name: enrol(region, name, *roles) for name, roles in PRINCIPALS.items()}
             journal = io.StringIO()
             certificate = ServerCertificate(region=region, directory=folder)
