@@ -104,9 +104,15 @@ class SqliteBackend:
                 self._settle(connection)
 
     def checkpoint(self) -> None:
-        """Fold the write-ahead log into the file and truncate it."""
+        """Fold the write-ahead log into the file; truncate it, unless somebody reads it."""
         with self._gate:
-            _driver(self._writer).execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+            driver = _driver(self._writer)
+            # It would wait for readers, and every writer behind it.
+            driver.execute("PRAGMA busy_timeout=0")
+            try:
+                driver.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+            finally:
+                driver.execute(f"PRAGMA busy_timeout={self._busy_ms}")
 
     def close(self) -> None:
         """Close every connection; the last one to a database checkpoints it."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import sqlite3
 import stat
+import time
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -173,3 +174,21 @@ def test_a_nameless_database_is_private_and_gone_when_closed() -> None:
             connection.execute(text("SELECT * FROM only_here"))
         assert Path(file).exists()
     assert not Path(file).exists()
+
+
+def test_folding_the_log_waits_for_no_reader(path: Path) -> None:
+    patience = timedelta(seconds=20)
+    with Database.open(f"sqlite:///{path}", patience=patience) as database:
+        with database.write() as connection:
+            connection.execute(text("CREATE TABLE counter (id INTEGER PRIMARY KEY, n INTEGER)"))
+            connection.execute(text("INSERT INTO counter VALUES (1, 0)"))
+        with database.read() as reader:
+            assert reader.execute(text("SELECT n FROM counter")).scalar_one() == 0
+            count_up(database)
+            started = time.monotonic()
+            database.checkpoint()
+            assert time.monotonic() - started < patience.total_seconds() / 2
+            count_up(database)
+        database.checkpoint()
+        assert path.with_name("region.db-wal").stat().st_size == 0
+        assert _count(database) == 2
