@@ -28,6 +28,8 @@ class ExitStatus(IntEnum):
     FAULT = 70
     NOT_PERMITTED = 77
     INTERRUPTED = 130
+    PIPE_CLOSED = 141
+    """As if SIGPIPE had ended it: whoever read the output stopped reading."""
 
 
 EXIT_STATUSES: Final[dict[type[YinxinError], ExitStatus]] = {

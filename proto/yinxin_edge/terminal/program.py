@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import traceback
 from collections.abc import Sequence
 from typing import Final
@@ -33,6 +34,20 @@ def run(
         terminal: Becomes the context's object, and gets the errors.
         program: Name shown in help.
     """
+    status = _run(command, arguments, terminal, program)
+    try:
+        # Here, since a failure at the interpreter's end would change the status unseen.
+        terminal.out.file.flush()
+    except BrokenPipeError:
+        _discard_output()
+        return int(ExitStatus.PIPE_CLOSED)
+    except OSError as error:
+        _discard_output()
+        return _show_fault(terminal, error)
+    return status
+
+
+def _run(command: Command, arguments: Sequence[str], terminal: Terminal, program: str) -> int:
     try:
         status = command.main(
             args=list(arguments), prog_name=program, standalone_mode=False, obj=terminal
@@ -44,11 +59,21 @@ def run(
         return _show_usage(terminal, error)
     except (typer.Abort, KeyboardInterrupt):
         status = ExitStatus.INTERRUPTED
+    except SystemExit:
+        # Typer's answer to a closed pipe, with a status that is a verdict's FAILED here.
+        return int(ExitStatus.PIPE_CLOSED)
     except Exception as error:  # noqa: BLE001 - the last line of defence: no traceback ever
         return _show_fault(terminal, error)
     if status == ExitStatus.INTERRUPTED:
         terminal.note("shown.interrupted", style="yellow")
     return status if isinstance(status, int) else 0
+
+
+def _discard_output() -> None:
+    """Let nothing be written any more: what is left would fail again at the end."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)
 
 
 def _show_usage(terminal: Terminal, error: typer.TyperException) -> int:
