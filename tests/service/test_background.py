@@ -214,7 +214,7 @@ def test_a_refresh_that_fails_is_on_record_and_tried_again(
 
     monkeypatch.setattr(running.background._refresher, "run_once", failing)
     running.background._refresh()
-    assert running.events() == ["refresh_failed"]
+    assert running.events() == ["task_failed"]
     # The other tasks were done all the same.
     assert (tmp_path / "a" / "checkpoints" / "1.note").exists()
 

@@ -17,6 +17,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from sqlalchemy import update
 
 from support.postgres import temporary_schema
+from support.requests import OTHER_AUTHORITY, document
 from support.served_region import (
     CONTEXT,
     PASSPHRASE,
@@ -25,7 +26,15 @@ from support.served_region import (
     issue_request,
     run,
 )
-from yinxin import Credentials, LicenceState, UnavailableError, Verifier, YinxinError
+from support.small_region import TYPE
+from yinxin import (
+    Credentials,
+    LicenceState,
+    UnavailableError,
+    Verifier,
+    YinxinError,
+    connect,
+)
 from yinxin.proof import prove_licence
 from yinxin_edge.tls import channel_credentials
 from yinxin_proto.error import ConfigurationError
@@ -142,6 +151,21 @@ def test_a_pack_can_be_exported_beside_the_server(
     # Exported before the licence was issued: its status list cannot speak for it.
     report = Verifier.open(tmp_path / "pack.zip").verify(licence)
     assert report.code == "STATUS_OLDER_THAN_LICENCE"
+
+
+def test_an_authority_that_is_added_can_issue_at_once(
+    served: ServedRegion, server: RunningServer, tmp_path: Path
+) -> None:
+    words = ["--code", OTHER_AUTHORITY, "--name", "虚构乙局", "--type", TYPE]
+    out = tmp_path / "client"
+    done = run("authority", "add", str(served.directory), *words, "--out", str(out))
+    assert done.returncode == 0, done.stderr
+    credentials = Credentials.load(out)
+    with connect(server.address, credentials=credentials) as client:
+        content = document(type=TYPE, number="虚构证字乙1", issuer=OTHER_AUTHORITY)
+        del content["nonce"]
+        licence = client.issue(content, context=CONTEXT)
+        client.verify(licence, context=CONTEXT).require_passed()
 
 
 # --- processes that end ---------------------------------------------------------------

@@ -175,12 +175,10 @@ class Background:
                 if self._failure is not None:
                     raise self._failure
             self._step()
-            self._remember()
         finally:
             self._stopping.set()
             freshening.join()
-        for keeper in self._keepers:
-            keeper.release()
+        self._attempt(self._remember, *(keeper.release for keeper in self._keepers))
 
     def _step(self) -> bool:
         """Sequence every log; tell whether the database let us."""
@@ -207,18 +205,21 @@ class Background:
             self._failure = error
 
     def _refresh(self) -> None:
-        for task in (
+        self._attempt(
             self._refresher.run_once,
             self._expiry.expire_due,
             self._remember,
             self._region.storage.database.checkpoint,
             self._look_at_certificate,
-        ):
+        )
+
+    def _attempt(self, *tasks: Callable[[], object]) -> None:
+        """Do each task; one that fails stops no other, and shows as an age until it is done."""
+        for task in tasks:
             try:
                 task()
             except YinxinError as error:
-                # Tried again next period; what stays undone shows as an age.
-                self._journal.error("refresh_failed", error)
+                self._journal.error("task_failed", error, task=task.__qualname__)
 
     def _remember(self) -> None:
         self._soundness.remember(self._region.storage)

@@ -14,7 +14,7 @@ from yinxin_proto.signature import PublicKey
 from yinxin_trust.access import Role
 from yinxin_trust.catalogue import Catalogue, load_catalogue
 from yinxin_trust.command.clientfolder import CLIENTS, Client, ClientFolder, read_public_key
-from yinxin_trust.command.enrolment import enrol
+from yinxin_trust.command.enrolment import enrol, require_new
 from yinxin_trust.command.opening import RegionDirectory, open_region
 from yinxin_trust.command.passphrase import (
     OfflinePassphraseFile,
@@ -58,6 +58,7 @@ def add(
     )
     client = Client(principal_id=principal_of(code), display_name=name, authority_code=code)
     with open_region(directory, passphrases, offline=True) as region:
+        require_new(region, client)
         folder = ClientFolder(out or directory / CLIENTS / client.principal_id)
         added = NewAuthority(
             code=code,

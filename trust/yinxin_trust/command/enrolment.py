@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
+from yinxin_proto.error import AlreadyExistsError
 from yinxin_trust.access import Role
 from yinxin_trust.command.clientfolder import Client, ClientFolder
 from yinxin_trust.region import Region
@@ -12,6 +13,22 @@ from yinxin_trust.region import Region
 CONSOLE: Final = "@console"
 """Who assigned a role, in the records: somebody at the machine, with the passphrase."""
 CLIENT_KEY: Final = "client.key"
+
+
+def require_new(region: Region, client: Client) -> None:
+    """Refuse a principal that is known, before anything is made for it.
+
+    Raises:
+        AlreadyExistsError: The region knows the principal (``PRINCIPAL_EXISTS``),
+            unless the authority it acts for is known too: that is said first.
+    """
+    with region.storage.read() as conn:
+        snapshot = region.directory.snapshot(conn)
+    is_known = client.principal_id in snapshot.principals
+    if is_known and client.authority_code not in snapshot.authorities:
+        raise AlreadyExistsError(
+            "another principal has this identifier already", reason="PRINCIPAL_EXISTS"
+        )
 
 
 def enrol(region: Region, client: Client, *, roles: Iterable[Role], folder: ClientFolder) -> None:
