@@ -16,9 +16,9 @@ from sqlalchemy import Row
 from yinxin_proto.error import IntegrityError
 from yinxin_proto.identifier import LicenceIdentifier, of_body
 from yinxin_proto.leaf import SALT_SIZE, Opening
-from yinxin_proto.licence import LicenceFile
 from yinxin_proto.receipt import Receipt
 from yinxin_proto.statuslist import StatusReference
+from yinxin_proto.strict import Json, canonical_json
 from yinxin_trust.namespace import Namespace
 from yinxin_trust.subject import Subject
 from yinxin_trust.transition import State
@@ -62,11 +62,11 @@ class LicenceRecord:
 
     def file(self, receipt: Receipt | None) -> bytes:
         """Return the licence file (``application/vnd.yinxin.licence+json``)."""
-        return LicenceFile(
-            self.sd_jwt,
-            self.opening.to_bytes(),
-            None if receipt is None else receipt.to_bytes(),
-        ).to_bytes()
+        # As `LicenceFile.to_bytes`, which would have to parse the opening first.
+        members: dict[str, Json] = {"opening": self.opening.to_json(), "sd_jwt": self.sd_jwt}
+        if receipt is not None:
+            members["receipt"] = receipt.to_bytes().decode("utf-8")
+        return canonical_json(members)
 
     def __repr__(self) -> str:
         return f"LicenceRecord({self.identifier}, {self.state.value})"

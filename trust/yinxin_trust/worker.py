@@ -6,6 +6,7 @@ is on no command line, in no environment and in no file.
 
 from __future__ import annotations
 
+import gc
 import logging
 import signal
 from dataclasses import dataclass, field, replace
@@ -66,6 +67,8 @@ def run_worker(settings: ProcessSettings, link: WorkerLink) -> None:
     with Region.open(settings.directory, passphrase=settings.passphrase) as region:
         server = make_server(region, settings, journal)
         server.start()
+        # What is here now stays: the collector need not look through it again and again.
+        gc.freeze()
         link.ready()
         link.wait()
         server.stop()
