@@ -11,6 +11,7 @@ import os
 import shutil
 import sqlite3
 import tempfile
+import threading
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,7 +19,8 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Final, Literal, cast
 
-from sqlalchemy import Connection, NullPool, QueuePool, create_engine, event
+from sqlalchemy import Connection, NullPool, create_engine, event
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from yinxin_edge.gate import WriteGate
 from yinxin_proto.error import ConfigurationError
@@ -48,7 +50,8 @@ class SqliteBackend:
             self._remove = weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
             path = Path(folder, "region.db")
         self._path = path
-        self._busy_ms = int(patience.total_seconds() * 1000)
+        self._patience = patience.total_seconds()
+        self._busy_ms = int(self._patience * 1000)
         _make_file(path)
         self._gate = WriteGate(database=path, patience=patience)
         self._closed = False
@@ -59,14 +62,14 @@ class SqliteBackend:
         self._readers = create_engine(
             "sqlite://",
             creator=self._connect_reader,
-            poolclass=QueuePool,
-            pool_size=connections,
-            max_overflow=connections,
-            pool_timeout=patience.total_seconds(),
+            poolclass=NullPool,
             # Every read ends its own transaction; a second rollback would only cost time.
             pool_reset_on_return=None,
             hide_parameters=True,
         )
+        self._kept = connections
+        self._free = threading.BoundedSemaphore(2 * connections)
+        self._idle: list[Connection] = []
         event.listen(self._readers, "begin", _beginner("BEGIN"))
         try:
             with self._gate:
@@ -89,8 +92,32 @@ class SqliteBackend:
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """Open a deferred transaction on a ``query_only`` connection."""
-        with self._readers.connect() as connection, connection.begin():
-            yield connection
+        if not self._free.acquire(timeout=self._patience):
+            raise PoolTimeoutError("every reader is in use")
+        try:
+            connection = self._take_reader()
+            try:
+                with connection.begin():
+                    yield connection
+            except BaseException:
+                connection.close()
+                raise
+            self._put_reader(connection)
+        finally:
+            self._free.release()
+
+    def _take_reader(self) -> Connection:
+        try:
+            # Kept, as the writer is: checking one out of a pool costs as much as a look-up.
+            return self._idle.pop()
+        except IndexError:
+            return self._readers.connect()
+
+    def _put_reader(self, connection: Connection) -> None:
+        if self._closed or len(self._idle) >= self._kept:
+            connection.close()
+        else:
+            self._idle.append(connection)
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
@@ -120,7 +147,8 @@ class SqliteBackend:
             return
         self._closed = True
         with self._gate:
-            self._readers.dispose()
+            while self._idle:
+                self._idle.pop().close()
             self._writer.close()
         self._gate.close()
         if self._temporary:

@@ -21,6 +21,8 @@ _MAX_OTHER: Final = 64
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
 _CITIZEN_ID: Final = re.compile(r"(?=([0-9]{17}[0-9X]))")
 _CREDIT_CODE: Final = re.compile(r"(?=([0-9A-HJ-NPQRTUWXY]{18}))")
+_NUMBER_CHARACTERS: Final = 18
+"""Of either kind of number."""
 _BETWEEN: Final = re.compile(r"[\s\-\u2010-\u2015\u2212]+")
 
 
@@ -93,7 +95,7 @@ def holds_number(text: str, *, credit_codes: bool) -> bool:
     """
     # As typed, and as number.parse would read it: full-width, blanks or hyphens between.
     plain = unicodedata.normalize("NFKC", text).upper()
-    return any(
+    return len(plain) >= _NUMBER_CHARACTERS and any(
         _has_number(spelling, credit_codes=credit_codes)
         for spelling in {plain, _BETWEEN.sub("", plain)}
     )
