@@ -29,6 +29,7 @@ from yinxin_trust.access import Role
 from yinxin_trust.diagnosis import Diagnosis, Level, Observation
 from yinxin_trust.publication import current_view
 from yinxin_trust.region import Region
+from yinxin_trust.registration import NewAuthority
 from yinxin_trust.storage import put_setting
 
 MARKET = "11350302MBYY00011H"
@@ -181,6 +182,36 @@ def test_an_authority_that_cannot_be_added_leaves_nothing(
     assert reason in done.stderr
     assert "Traceback" not in done.stderr
     assert not out.exists()
+
+
+def test_an_authority_whose_client_cannot_be_written_is_not_added(
+    copy: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "client"
+    words = ("--code", AUTHORITY, "--name", "示例局", "--type", "营业执照", "--out", str(out))
+
+    def fail(_: object) -> None:
+        raise OSError("no space left, as it were")
+
+    with Region.open(copy, passphrase=PASSPHRASE, offline_passphrase=PASSPHRASE) as region:
+        added = NewAuthority(
+            code=AUTHORITY,
+            name="示例局",
+            types=("11100000MB0143028R001",),
+            approval_key=ES256.generate().public_key,
+        )
+        with pytest.raises(OSError, match="as it were"):
+            region.registrar.add_authority(added, also=fail)
+        with region.storage.read() as conn:
+            assert AUTHORITY not in region.directory.snapshot(conn).authorities
+
+    # What an attempt that was killed left of the folder does not stand in the way either.
+    (out / ".unfinished").mkdir(parents=True)
+    (out / ".unfinished" / "approval.key").write_text("never believed")
+    done = call("authority", "add", str(copy), *words)
+    assert done.returncode == 0, done.stderr
+    assert not (out / ".unfinished").exists()
+    assert Credentials.load(out).authority == AUTHORITY
 
 
 def test_a_department_gets_what_its_client_needs(copy: Path, tmp_path: Path) -> None:

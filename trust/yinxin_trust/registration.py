@@ -6,6 +6,7 @@ approval key never is: the authority hands over the public half alone.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, func, select, update
@@ -72,10 +73,16 @@ class Registrar:
     clock: Clock
     entropy: Entropy
 
-    def add_authority(self, authority: NewAuthority) -> None:
+    def add_authority(
+        self, authority: NewAuthority, *, also: Callable[[Connection], None] | None = None
+    ) -> None:
         """Add an authority, make its licence key, and publish the new trust list.
 
         Needs the offline keys: who is trusted changes.
+
+        Args:
+            authority: Who is added.
+            also: Done last in the same transaction: it stands with the authority, or neither.
 
         Raises:
             InvalidArgumentError: A wrong code, or types that the catalogue lacks.
@@ -109,6 +116,8 @@ class Registrar:
         )
         with self.storage.write() as conn:
             self._write_authority(conn, authority, signer.public_key, ca.chain(der))
+            if also is not None:
+                also(conn)
 
     def _check_authority(self, conn: Connection, authority: NewAuthority) -> None:
         catalogue = load_catalogue(conn)

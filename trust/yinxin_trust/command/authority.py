@@ -14,7 +14,7 @@ from yinxin_proto.signature import PublicKey
 from yinxin_trust.access import Role
 from yinxin_trust.catalogue import Catalogue, load_catalogue
 from yinxin_trust.command.clientfolder import CLIENTS, Client, ClientFolder, read_public_key
-from yinxin_trust.command.enrolment import enrol, require_new
+from yinxin_trust.command.enrolment import enrol_within, require_new
 from yinxin_trust.command.opening import RegionDirectory, open_region
 from yinxin_trust.command.passphrase import (
     OfflinePassphraseFile,
@@ -68,12 +68,14 @@ def add(
             approval_key=_approval_key(region, folder, approval_key),
         )
         try:
-            region.registrar.add_authority(added)
+            # At once: an authority whose approval key or principal is lost could do nothing.
+            region.registrar.add_authority(
+                added,
+                also=lambda conn: enrol_within(conn, region, client, roles=ROLES, folder=folder),
+            )
         except BaseException:
-            # The approval key in the folder was never believed.
             folder.remove()
             raise
-        enrol(region, client, roles=ROLES, folder=folder)
         _show(terminal, region, added, folder, own_key=approval_key is not None)
 
 

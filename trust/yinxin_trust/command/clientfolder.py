@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -30,6 +31,7 @@ from yinxin_trust.trustlisting import get_anchors
 
 CLIENTS: Final = "clients"
 """Folder of the region's directory in which clients are put unless told otherwise."""
+_DRAFT: Final = ".unfinished"
 _MAX_KEY_BYTES: Final = 1 << 16
 
 
@@ -43,7 +45,10 @@ class Client:
 
 
 class ClientFolder:
-    """One folder in the making; what was begun and not finished is removed.
+    """One folder in the making: its files are put beside their places, and moved there at the end.
+
+    What was begun and not finished is removed, and does not stand in the way
+    of the next attempt.
 
     Args:
         path: The folder; must not exist, or be empty.
@@ -51,9 +56,10 @@ class ClientFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._draft = path / _DRAFT
 
     def make(self) -> None:
-        """Make the empty folder.
+        """Begin the folder.
 
         Raises:
             AlreadyExistsError: There is something in it (``FOLDER_IN_USE``).
@@ -61,7 +67,10 @@ class ClientFolder:
         """
         try:
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
-            taken = any(self.path.iterdir())
+            taken = any(entry != self._draft for entry in self.path.iterdir())
+            if not taken:
+                shutil.rmtree(self._draft, ignore_errors=True)
+                self._draft.mkdir(mode=0o700)
         except OSError as error:
             raise ConfigurationError(
                 f"cannot make {self.path}: {error.strerror}", reason="FOLDER"
@@ -97,12 +106,30 @@ class ClientFolder:
         text = json.dumps(members, ensure_ascii=False, indent=2) + "\n"
         self._write("region.json", text.encode())
 
+    def finish(self) -> None:
+        """Move everything to its place.
+
+        Raises:
+            ConfigurationError: It cannot be moved (``FOLDER``).
+        """
+        try:
+            for file in self._draft.iterdir():
+                file.rename(self.path / file.name)
+            self._draft.rmdir()
+        except OSError as error:
+            raise ConfigurationError(
+                f"cannot write {self.path}: {error.strerror}", reason="FOLDER"
+            ) from error
+
     def remove(self) -> None:
-        """Take back what was begun."""
-        shutil.rmtree(self.path, ignore_errors=True)
+        """Take back what was begun; what is finished stays, since it may be in force."""
+        shutil.rmtree(self._draft, ignore_errors=True)
+        with suppress(OSError):
+            # Only where nothing is in it.
+            self.path.rmdir()
 
     def _write(self, name: str, content: bytes, mode: int = 0o644) -> None:
-        path = self.path / name
+        path = self._draft / name
         try:
             path.touch(mode=mode)
             path.write_bytes(content)
