@@ -219,9 +219,9 @@ def _echo(served: Served, *, response_bytes: int) -> Iterator[Callable[[Sequence
         address = f"localhost:{process.stdout.readline().strip()}"
         credentials = channel_credentials(served.client)
         calls = [
-            undo.enter_context(
-                open_channel(address, credentials, own_connection=True)
-            ).unary_unary(METHOD).future
+            undo.enter_context(open_channel(address, credentials, own_connection=True))
+            .unary_unary(METHOD)
+            .future
             for _ in range(CHANNELS)
         ]
 
