@@ -8,6 +8,7 @@ import json
 import re
 import sqlite3
 import subprocess
+import sys
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,7 +26,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("demo") / "kept"
+    return tmp_path_factory.mktemp("demo") / "putian"
 
 
 @pytest.fixture(scope="module")
@@ -141,3 +142,22 @@ def test_the_example_names_its_authorities() -> None:
     data = read_file()
     assert len(find_authorities(data)) == 5
     assert newest_day(data).year == 2026
+
+
+def test_the_example_of_the_readme_runs_on_what_it_leaves(
+    told: subprocess.CompletedProcess[str], root: Path
+) -> None:
+    readme = Path(__file__).parents[2] / "README.md"
+    example = re.findall(r"```python\n(.*?)```", readme.read_text(encoding="utf-8"), re.DOTALL)[0]
+    lines = [line for line in example.splitlines() if line]
+    assert len(lines) == 5
+    done = subprocess.run(
+        [sys.executable, "-c", example],
+        cwd=root.parent,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == ["核验通过 结婚证"] * 3
