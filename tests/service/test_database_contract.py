@@ -28,6 +28,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    bindparam,
     func,
     insert,
     select,
@@ -38,6 +39,7 @@ from support.postgres import temporary_schema
 from yinxin_edge.bulk import bulk_insert
 from yinxin_edge.database import Database
 from yinxin_edge.database_error import UniqueError
+from yinxin_edge.lookup import Lookup
 from yinxin_proto.error import (
     AlreadyExistsError,
     IntegrityError,
@@ -226,6 +228,35 @@ def test_bulk_insert_stores_every_plain_type(database: Database) -> None:
         # SQLite keeps no time zone.
         found["moment"] = found["moment"].replace(tzinfo=UTC)
     assert found == row
+
+
+def test_a_look_up_sees_what_core_sees_in_the_same_transaction(database: Database) -> None:
+    e = every_type.c
+    found = Lookup(
+        select(e.id, e.whole, e.long, e.raw)
+        .where(e.short == bindparam("short"), e.small >= bindparam("least"))
+        .order_by(e.id.desc())
+    )
+    rows = [
+        {"id": number, "small": number, "whole": None, "short": "s", "long": "医", "raw": b"\0\xff"}
+        for number in (1, 2, 3)
+    ]
+    with database.write() as connection:
+        connection.execute(insert(every_type), rows)
+        assert found.all(connection, short="s", least=2) == [
+            (3, None, "医", b"\0\xff"),
+            (2, None, "医", b"\0\xff"),
+        ]
+    with database.read() as connection:
+        assert found.one(connection, short="s", least=1) == (3, None, "医", b"\0\xff")
+        assert found.one(connection, short="'; --", least=1) is None
+
+
+def test_a_look_up_that_fails_says_so_as_core_does(database: Database) -> None:
+    missing = Table("missing", MetaData(), Column("id", Integer))
+    with pytest.raises(InternalError) as caught, database.read() as connection:
+        Lookup(select(missing)).one(connection)
+    assert caught.value.reason == "DATABASE"
 
 
 def test_bulk_insert_shares_the_callers_transaction(database: Database) -> None:

@@ -10,6 +10,7 @@ who was registered meanwhile) is prepared again.
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -92,6 +93,9 @@ class Issuance:
         self._namespace = namespace
         self._clock = clock
         self._entropy = entropy
+        # Threads that compute at once only take turns, and at a price: each would give
+        # up the interpreter at every look-up and hash, and wait for all the others.
+        self._turn = threading.Lock()
 
     def issue(self, command: IssueCommand) -> list[LicenceRecord]:
         """Issue every request of a call, or return what it issued before.
@@ -124,7 +128,7 @@ class Issuance:
     def _attempt(self, command: IssueCommand, key: RequestKey) -> list[LicenceRecord] | None:
         """Issue, or return what was issued before; None: what was read has changed since."""
         with self._stores.committer.expected() as seat:
-            with self._stores.storage.read() as conn:
+            with self._turn, self._stores.storage.read() as conn:
                 earlier = request_claim.find_outcome(conn, key)
                 replayed = [] if earlier is None else self._replay(conn, earlier)
                 prepared = self._prepare(conn, command, key) if earlier is None else None

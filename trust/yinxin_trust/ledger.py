@@ -12,6 +12,7 @@ from typing import Final
 
 from sqlalchemy import ARRAY, Connection, LargeBinary, any_, bindparam, select, tuple_
 
+from yinxin_edge.lookup import Lookup
 from yinxin_proto.error import InternalError, NotFoundError, UnavailableError
 from yinxin_proto.merkle import TreeHead
 from yinxin_proto.receipt import Receipt
@@ -31,7 +32,7 @@ _h, _t, _e = schema.log_head.c, schema.log_tile.c, schema.log_entry.c
 _SIGNED: Final = select(_h.origin, _h.signed_size, _h.checkpoint).where(
     _h.log_number == bindparam("log")
 )
-_SIGNED_SIZE: Final = select(_h.signed_size).where(_h.log_number == bindparam("log"))
+_SIGNED_SIZE: Final = Lookup(select(_h.signed_size).where(_h.log_number == bindparam("log")))
 _COMMITTED: Final = select(_h.size, _h.root).where(_h.log_number == bindparam("log"))
 _TILE: Final = select(_t.hashes).where(
     _t.log_number == bindparam("log"),
@@ -88,10 +89,10 @@ def signed_size(conn: Connection, log_number: int) -> int:
     Raises:
         NotFoundError: No such log here (``LOG``).
     """
-    size: int | None = conn.execute(_SIGNED_SIZE, {"log": log_number}).scalar_one_or_none()
-    if size is None:
+    row = _SIGNED_SIZE.one(conn, log=log_number)
+    if row is None:
         raise no_such_log(log_number)
-    return size
+    return int(row[0])
 
 
 def committed_head(conn: Connection, log_number: int) -> TreeHead:

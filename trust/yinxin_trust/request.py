@@ -12,16 +12,18 @@ from typing import Final
 
 from sqlalchemy import Connection, bindparam, select
 
+from yinxin_edge.lookup import Lookup
 from yinxin_proto.error import ConflictError, InvalidArgumentError, Violation
 from yinxin_trust import schema
 from yinxin_trust.rows import RowBatch
 
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._:-]{1,64}\Z")
 
-# Built once: building a statement costs several times what SQLite takes to run it.
 _r = schema.request.c
-_OUTCOME: Final = select(_r.body_hash, _r.outcome).where(
-    _r.caller == bindparam("of_caller"), _r.request_id == bindparam("of_request")
+_OUTCOME: Final = Lookup(
+    select(_r.body_hash, _r.outcome).where(
+        _r.caller == bindparam("caller"), _r.request_id == bindparam("request_id")
+    )
 )
 
 
@@ -57,17 +59,16 @@ def find_outcome(conn: Connection, key: RequestKey) -> bytes | None:
     Raises:
         ConflictError: The same identifier was used with another body.
     """
-    row = conn.execute(
-        _OUTCOME, {"of_caller": key.caller, "of_request": key.request_id}
-    ).one_or_none()
+    row = _OUTCOME.one(conn, caller=key.caller, request_id=key.request_id)
     if row is None:
         return None
-    if bytes(row.body_hash) != key.body_hash:
+    body_hash, outcome = row
+    if bytes(body_hash) != key.body_hash:
         raise ConflictError(
             "this request_id was used before with another body; take a new one",
             reason="REQUEST_ID_REUSED",
         )
-    return bytes(row.outcome)
+    return bytes(outcome)
 
 
 def claim(batch: RowBatch, key: RequestKey, *, outcome: bytes, now_ms: int) -> None:

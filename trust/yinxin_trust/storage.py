@@ -14,13 +14,14 @@ from sqlalchemy import Connection, Table, bindparam, select, update
 
 from yinxin_edge.bulk import bulk_insert
 from yinxin_edge.database import Database
+from yinxin_edge.lookup import Lookup
 from yinxin_proto.error import ConfigurationError
 from yinxin_trust import migration, schema
 from yinxin_trust.rows import Row
 
 # Built once: building a statement costs as much as SQLite takes to run it.
-_GET_SETTING: Final = select(schema.setting.c.value).where(
-    schema.setting.c.name == bindparam("name")
+_GET_SETTING: Final = Lookup(
+    select(schema.setting.c.value).where(schema.setting.c.name == bindparam("name"))
 )
 
 
@@ -62,8 +63,8 @@ class Storage:
 
 def get_setting(conn: Connection, name: str) -> str | None:
     """Return a setting's value, or None."""
-    value: str | None = conn.execute(_GET_SETTING, {"name": name}).scalar_one_or_none()
-    return value
+    row = _GET_SETTING.one(conn, name=name)
+    return None if row is None else str(row[0])
 
 
 def require_setting(conn: Connection, name: str) -> str:

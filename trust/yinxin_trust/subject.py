@@ -8,10 +8,11 @@ that everything else is filed under.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Final
+from typing import Any, Final
 
 from sqlalchemy import Connection, bindparam, select, update
 
+from yinxin_edge.lookup import Lookup
 from yinxin_proto.clock import Clock, Entropy
 from yinxin_proto.error import (
     AlreadyExistsError,
@@ -42,10 +43,12 @@ _i, _s = schema.identifier_index.c, schema.subject.c
 _FIND: Final = select(
     _i.kind, _i.key_version, _i.value, _s.subject_ref, _s.kek_version, _s.wrapped_key
 ).join_from(schema.identifier_index, schema.subject, _i.subject_ref == _s.subject_ref)
-_FIND_ONE: Final = _FIND.where(
-    _i.kind == bindparam("of_kind"),
-    _i.key_version == bindparam("of_version"),
-    _i.value == bindparam("of_value"),
+_FIND_ONE: Final = Lookup(
+    _FIND.where(
+        _i.kind == bindparam("of_kind"),
+        _i.key_version == bindparam("of_version"),
+        _i.value == bindparam("of_value"),
+    )
 )
 # Column by column, not by row values: SQLite would read the whole table for those.
 _FIND_SOME: Final = _FIND.where(
@@ -88,15 +91,18 @@ class SubjectDirectory:
         found: dict[SubjectNumber, Subject],
     ) -> None:
         first = wanted[0]
-        version = {"of_version": first.key_version}
+        rows: Iterable[Any]
         if len(wanted) == 1:
-            one = {**version, "of_kind": first.kind, "of_value": first.value}
-            rows = conn.execute(_FIND_ONE, one)
-        else:
-            kinds, values = {entry.kind for entry in wanted}, [entry.value for entry in wanted]
-            rows = conn.execute(
-                _FIND_SOME, {**version, "of_kinds": sorted(kinds), "of_values": values}
+            rows = _FIND_ONE.all(
+                conn, of_kind=first.kind, of_version=first.key_version, of_value=first.value
             )
+        else:
+            among = {
+                "of_kinds": sorted({entry.kind for entry in wanted}),
+                "of_version": first.key_version,
+                "of_values": [entry.value for entry in wanted],
+            }
+            rows = conn.execute(_FIND_SOME, among)
         keys_by_ref: dict[bytes, DataKey] = {}
         for kind, key_version, value, raw_ref, kek_version, wrapped in rows:
             ref = bytes(raw_ref)
