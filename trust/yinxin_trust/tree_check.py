@@ -122,6 +122,9 @@ class TreeCheck:
             stored = self._stored(chunk)
             for segment in chunk:
                 self._compare(segment, stored.get(segment.tile.index), found)
+            if not stored:
+                # A head that claims far more than there is must not keep us here.
+                break
         return found
 
     @staticmethod

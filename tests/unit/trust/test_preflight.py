@@ -338,3 +338,12 @@ def test_nothing_is_written(region: LogRegion) -> None:
     _examine(region)
     with region.storage.read() as conn:
         assert [tuple(row) for row in conn.execute(select(schema.log_head))] == before
+
+
+@pytest.mark.timeout(30)
+@pytest.mark.parametrize("full", [False, True])
+def test_a_head_that_claims_far_more_than_there_is_is_found_soon(
+    region: LogRegion, full: bool
+) -> None:
+    _write(region, _tamper_head(size=1 << 48))
+    assert {"ENTRY_INDEX", "TILE"} <= _codes(region, full=full)
