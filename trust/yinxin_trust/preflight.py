@@ -6,7 +6,7 @@ roots, the signature, the newest entries with what stands behind them. The full
 one reads everything; ``doctor`` asks for it. Either names all that is wrong at
 once, from one snapshot, beside running writers.
 
-The codes are listed in `log_check`, `tree_check` and `table_check`; besides,
+The codes are listed in `log_check`, `tree_check`, `table_check` and `state_check`; besides,
 ``LOG_UNKNOWN`` is a stored log that nobody has a key for.
 """
 
@@ -24,6 +24,7 @@ from yinxin_proto.note import NoteVerifier
 from yinxin_trust import schema
 from yinxin_trust.finding import Finding
 from yinxin_trust.log_check import LogCheck
+from yinxin_trust.state_check import StateCheck
 from yinxin_trust.storage import Storage
 from yinxin_trust.table_check import TableCheck
 
@@ -85,6 +86,7 @@ def preflight(
             log = LogCheck(conn=conn, number=number, verifier=verifier, tail=tail, known=known)
             findings += log.findings()
         findings += TableCheck(conn=conn, tail=tail).findings()
+        findings += StateCheck(conn=conn, tail=tail).findings()
     return PreflightReport(full, tuple(findings))
 
 

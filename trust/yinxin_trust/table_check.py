@@ -8,7 +8,6 @@ ENTRY_ORPHAN        an entry of the log that no row stands behind
 ENTRY_SHARED        one entry that two rows stand behind
 STATUS_UNCLAIMED    a licence whose status index was never claimed
 STATUS_SHARED       one status index that two licences hold
-STATUS_VALUE        a licence whose status value contradicts its state
 =================== =========================================================
 """
 
@@ -23,7 +22,6 @@ from sqlalchemy import (
     Connection,
     Select,
     Table,
-    and_,
     exists,
     func,
     or_,
@@ -34,7 +32,6 @@ from sqlalchemy import (
 from yinxin_trust import schema
 from yinxin_trust.finding import Finding
 from yinxin_trust.ledger import LICENCES
-from yinxin_trust.transition import STATUS_VALUES, State
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +57,6 @@ ENTRY_SOURCES: Final[Mapping[int, tuple[EntrySource, ...]]] = {
 """By log: every kind of row that stands behind an entry. A new kind is one line here;
 a log that is not named is not examined."""
 
-_SETTLED: Final = {str(state): int(value) for state, value in STATUS_VALUES.items()}
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TableCheck:
@@ -85,7 +80,6 @@ class TableCheck:
                 yield from self._shared(sources)
         if self.tail is None:
             yield from self._status_claims()
-            yield from self._status_values()
 
     def _count(self, query: Select[Any]) -> int:
         count: int = self.conn.execute(
@@ -139,16 +133,3 @@ class TableCheck:
             yield Finding(
                 "STATUS_SHARED", "licence", f"{count} status indexes with several licences each"
             )
-
-    def _status_values(self) -> Iterator[Finding]:
-        li, s = schema.licence.c, schema.status_index.c
-        at = and_(s.list_number == li.status_list, s.idx == li.status_idx)
-        pairs = self.conn.execute(
-            select(li.state, s.value, func.count())
-            .join_from(schema.licence, schema.status_index, at)
-            .group_by(li.state, s.value)
-        )
-        for state, value, count in sorted(tuple(pair) for pair in pairs):
-            # Expiry speaks from the licence itself; its status stays what it was.
-            if state != State.EXPIRED and _SETTLED.get(state) != value:
-                yield Finding("STATUS_VALUE", "licence", f"{count} rows {state} with value {value}")

@@ -16,14 +16,17 @@ from support.log_region import (
     note_verifier,
     open_storage,
 )
+from support.requests import AUTHORITY, LICENCE_TYPE
 from yinxin_proto.checkpoint import Checkpoint
 from yinxin_proto.checkpoint import parse as parse_checkpoint
 from yinxin_proto.error import IntegrityError
+from yinxin_proto.identifier import of_body
+from yinxin_proto.leaf import StatusChangeLeaf
 from yinxin_proto.note import NoteSigner, NoteVerifier
 from yinxin_trust import schema
 from yinxin_trust.ledger import LICENCES, USES
 from yinxin_trust.preflight import QUICK_TAIL, PreflightReport, preflight
-from yinxin_trust.transition import State
+from yinxin_trust.transition import STATUS_VALUES, Operation, State, row_of
 
 SIZE = 600
 e, t, li = schema.log_entry, schema.log_tile, schema.licence
@@ -36,8 +39,8 @@ def region() -> Iterator[LogRegion]:
     with open_storage("sqlite://") as storage:
         region = LogRegion(storage, whole=True)
         _add_licences(region, range(SIZE - 1))
-        _add_event(region, SIZE - 1, of_licence=SIZE - 2)
-        region.queue(entries(SIZE))
+        suspended = _add_event(region, SIZE - 2)
+        region.queue([*entries(SIZE - 1), suspended])
         region.sequencer().run_once()
         yield region
 
@@ -66,6 +69,10 @@ def _add_licences(region: LogRegion, numbers: Iterable[int]) -> None:
             subject_ref=_ref(number),
             licence_ref=_ref(number),
             serial=str(number),
+            type_code=LICENCE_TYPE,
+            issuer_code=AUTHORITY,
+            revision=1,
+            generation=1,
             state="valid",
             status_list=1,
             status_idx=number,
@@ -79,18 +86,44 @@ def _add_licences(region: LogRegion, numbers: Iterable[int]) -> None:
         conn.execute(insert(schema.status_index), claims)
 
 
-def _add_event(region: LogRegion, number: int, *, of_licence: int) -> None:
-    ref = _ref(of_licence)
+def _add_event(
+    region: LogRegion, of_licence: int, operation: Operation = Operation.SUSPEND
+) -> bytes:
+    """Suspend, or otherwise change, a valid licence; return the entry that it makes."""
+    ref, done = _ref(of_licence), row_of(operation)
+    leaf = StatusChangeLeaf(
+        identifier=str(of_body(f"{LICENCE_TYPE}.{AUTHORITY}.{of_licence}", 1)),
+        from_state="valid",
+        to_state=done.target.value,
+        operation=operation.value,
+        reason_code=None,
+        effective_time=0,
+        operator_certificate_hash=None,
+        approval_hash=None,
+        prior_index=None,
+    )
     event = _filled(
-        schema.licence_event, subject_ref=ref, licence_ref=ref, generation=2, entry=entry(number)
+        schema.licence_event,
+        subject_ref=ref,
+        licence_ref=ref,
+        generation=2,
+        revision=1,
+        from_state="valid",
+        to_state=done.target.value,
+        operation=operation.value,
+        entry=leaf.entry(bytes(32)),
     )
     status = schema.status_index
+    change = update(li).where(li.c.licence_ref == ref)
     _write(
         region,
         insert(schema.licence_event).values(event),
-        update(li).where(li.c.licence_ref == ref).values(state="suspended"),
-        update(status).where(status.c.idx == of_licence).values(value=2),
+        change.values(state=done.target.value, generation=2),
     )
+    if done.target is not State.EXPIRED:
+        value = int(STATUS_VALUES[done.target])
+        _write(region, update(status).where(status.c.idx == of_licence).values(value=value))
+    return leaf.entry(bytes(32))
 
 
 def _examine(region: LogRegion, *, full: bool = True) -> PreflightReport:
@@ -221,7 +254,27 @@ QUICK_ATTACKS: dict[str, Attack] = {
         insert(e).values(log_number=LICENCES, entry=bytes(32), idx=None, queued_ms=0),
         {"ENTRY_ORPHAN"},
     ),
-    "an event gone": (delete(schema.licence_event), {"ENTRY_ORPHAN"}),
+    "an event gone": (delete(schema.licence_event), {"ENTRY_ORPHAN", "STATE"}),
+    "an event that says something else": (
+        update(schema.licence_event).values(operation="freeze"),
+        {"EVENT_LEAF"},
+    ),
+    "an event to another state": (
+        update(schema.licence_event).values(to_state="frozen"),
+        {"EVENT_LEAF", "STATE"},
+    ),
+    "a suspended licence made valid": (
+        update(li).where(li.c.state == "suspended").values(state="valid"),
+        {"STATE", "STATUS_VALUE"},
+    ),
+    "a suspended licence made valid as if nothing had happened": (
+        update(li).where(li.c.state == "suspended").values(state="valid", generation=1),
+        {"STATE", "STATUS_VALUE"},
+    ),
+    "a suspended licence whose status says valid": (
+        update(schema.status_index).where(schema.status_index.c.value == 2).values(value=0),
+        {"STATUS_VALUE"},
+    ),
 }
 
 FULL_ATTACKS: dict[str, Attack] = {
@@ -231,7 +284,7 @@ FULL_ATTACKS: dict[str, Attack] = {
     ),
     "an event never logged": (
         update(schema.licence_event).values(entry=bytes(32)),
-        {"NOT_LOGGED", "ENTRY_ORPHAN"},
+        {"NOT_LOGGED", "ENTRY_ORPHAN", "EVENT_LEAF"},
     ),
     "two licences of one entry": (
         update(li).where(li.c.serial == "5").values(entry=entry(6)),
@@ -247,7 +300,7 @@ FULL_ATTACKS: dict[str, Attack] = {
     ),
     "a revoked licence whose status says valid": (
         update(li).where(li.c.serial == "5").values(state="revoked"),
-        {"STATUS_VALUE"},
+        {"STATE", "STATUS_VALUE"},
     ),
     "a valid licence whose status says invalid": (
         update(schema.status_index).where(schema.status_index.c.idx == 5).values(value=1),
@@ -255,7 +308,7 @@ FULL_ATTACKS: dict[str, Attack] = {
     ),
     "a state that is none": (
         update(li).where(li.c.serial == "5").values(state="lapsed"),
-        {"STATUS_VALUE"},
+        {"STATE", "STATUS_VALUE"},
     ),
 }
 
@@ -277,8 +330,30 @@ def test_the_full_examination_finds(region: LogRegion, attack: str) -> None:
 
 
 def test_an_expired_licence_keeps_whatever_status_it_had(region: LogRegion) -> None:
-    _write(region, update(li).values(state=str(State.EXPIRED)))
+    over = [_add_event(region, number, Operation.EXPIRE) for number in (3, 4)]
+    region.queue(over)
+    _write(
+        region, update(schema.status_index).where(schema.status_index.c.idx == 4).values(value=2)
+    )
     assert _examine(region).sound
+
+
+@pytest.mark.parametrize("full", [False, True])
+def test_a_change_that_waits_for_its_place_is_sound(region: LogRegion, full: bool) -> None:
+    region.queue([_add_event(region, 7, Operation.REVOKE)])
+    assert _examine(region, full=full).sound
+
+
+@pytest.mark.parametrize("full", [False, True])
+def test_a_revocation_taken_back_in_both_tables_is_found(region: LogRegion, full: bool) -> None:
+    region.queue([_add_event(region, 7, Operation.REVOKE)])
+    region.sequencer().run_once()
+    _write(
+        region,
+        update(li).where(li.c.serial == "7").values(state="valid"),
+        update(schema.status_index).where(schema.status_index.c.idx == 7).values(value=0),
+    )
+    assert _codes(region, full=full) == {"STATE"}
 
 
 def test_everything_that_is_wrong_is_said_at_once(region: LogRegion) -> None:
@@ -290,7 +365,7 @@ def test_everything_that_is_wrong_is_said_at_once(region: LogRegion) -> None:
     ):
         _write(region, statement)
     report = _examine(region)
-    codes = {"HEAD_ROOT", "LEASE_EPOCH", "ENTRY_ORPHAN", "STATUS_SHARED"}
+    codes = {"HEAD_ROOT", "LEASE_EPOCH", "ENTRY_ORPHAN", "STATUS_SHARED", "STATE"}
     assert {finding.code for finding in report.findings} == codes
     assert not report.sound
     with pytest.raises(IntegrityError) as caught:
