@@ -35,7 +35,7 @@ lint: $(VENV)/.dev-installed
 	$(BIN)/python tools/make_reference.py --check
 
 bench: $(VENV)/.dev-installed
-	$(BIN)/python -m benchmarks
+	$(BIN)/pytest benchmarks --quiet --benchmark-quiet
 
 docs: $(VENV)/.dev-installed
 	$(BIN)/python tools/make_reference.py

@@ -56,7 +56,7 @@ CHANNELS: Final = 4
 BAR: Final = 2.5
 BATCH: Final = 1000
 
-Call = Callable[[bytes], "grpc.Future[bytes]"]
+Call = Callable[..., "grpc.Future[bytes]"]
 Compare = Callable[..., Ratio]
 
 
@@ -147,7 +147,7 @@ def _message(city: City) -> bytes:
 
 def _issue(served: Served, messages: Sequence[bytes]) -> tuple[float, list[bytes]]:
     """Issue, and return the servers' CPU time and the answers, undecoded."""
-    calls = [
+    calls: list[Call] = [
         channel.unary_unary("/yinxin.v1.IssuanceService/IssueLicence").future
         for channel in served.channels
     ]
@@ -218,7 +218,7 @@ def _echo(served: Served, *, response_bytes: int) -> Iterator[Callable[[Sequence
         process.stdin.flush()
         address = f"localhost:{process.stdout.readline().strip()}"
         credentials = channel_credentials(served.client)
-        calls = [
+        calls: list[Call] = [
             undo.enter_context(open_channel(address, credentials, own_connection=True))
             .unary_unary(METHOD)
             .future
