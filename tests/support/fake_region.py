@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import io
 import json
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -106,6 +107,7 @@ class FakeRegion(
         self.approval_key: SigningKey = ES256.load_deterministic(777)
         self.calls: list[Any] = []
         self.kept: dict[str, Kept] = {}
+        self._lock = threading.Lock()
         self.requests: dict[str, tuple[bytes, list[str]]] = {}
         self.failures: list[YinxinError] = []
         """Raised by the next calls, one each."""
@@ -214,6 +216,10 @@ class FakeRegion(
                 raise ConflictError("another body", reason="REQUEST_ID_REUSED")
             return names
         parsed = [IssueRequest.parse(data) for data in requests]
+        with self._lock:
+            return self._keep_all(parsed, request_id, body)
+
+    def _keep_all(self, parsed: list[IssueRequest], request_id: str, body: bytes) -> list[str]:
         taken = {kept.request.number for kept in self.kept.values()}
         violations = [
             Violation(f"requests[{place}].number", "is taken", "LICENCE_NUMBER")
