@@ -247,6 +247,22 @@ def test_a_principal_that_cannot_be_added_leaves_nothing(
     assert not (tmp_path / "client").exists()
 
 
+def test_a_principal_is_stopped_and_let_call_again(copy: Path, tmp_path: Path) -> None:
+    words = ("--id", "service-hall", "--role", "verifier", "--out", str(tmp_path / "client"))
+    assert call("principal", "add", str(copy), *words).returncode == 0
+    for command, enabled in (("disable", False), ("enable", True)):
+        done = call("principal", command, str(copy), "--id", "service-hall")
+        assert done.returncode == 0, done.stderr
+        assert "service-hall" in done.stdout
+        with Region.open(copy, passphrase=PASSPHRASE) as region, region.storage.read() as conn:
+            principal = region.directory.snapshot(conn).principal("service-hall")
+        assert principal.enabled is enabled
+    missing = call("principal", "disable", str(copy), "--id", "nobody")
+    assert missing.returncode == 70
+    assert "PRINCIPAL" in missing.stderr
+    assert "Traceback" not in missing.stderr
+
+
 # --- type ---------------------------------------------------------------------------------
 
 

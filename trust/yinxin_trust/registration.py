@@ -234,6 +234,23 @@ class Registrar:
             )
         )
 
+    def set_enabled(self, conn: Connection, principal_id: str, *, enabled: bool) -> None:
+        """Let a principal call or stop it, inside a write transaction.
+
+        A stopped one keeps its records and is refused at its next call, on
+        every worker, whatever its certificate says.
+
+        Raises:
+            NotFoundError: No such principal.
+        """
+        touch(conn)
+        p = schema.principal
+        changed = conn.execute(
+            update(p).where(p.c.principal_id == principal_id).values(enabled=int(enabled))
+        ).rowcount
+        if not changed:
+            raise NotFoundError("no such principal in this region", reason="PRINCIPAL")
+
     def assign(self, conn: Connection, principal_id: str, role: Role, *, by: str) -> None:
         """Give a principal a role, inside a write transaction.
 

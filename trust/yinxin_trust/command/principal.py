@@ -1,4 +1,4 @@
-"""``yinxin principal add``: let a department or a system call, and make its client folder."""
+"""``yinxin principal``: let a department or a system call, or stop it at once."""
 
 from __future__ import annotations
 
@@ -63,3 +63,44 @@ def add(
     terminal.record(
         terminal.text("principal.added", name=client.display_name), members, style="green"
     )
+
+
+_KnownId = Annotated[str, typer.Option("--id", metavar="ID", show_default=False)]
+
+
+@app.command("disable")
+def disable(
+    context: typer.Context,
+    directory: RegionDirectory,
+    principal_id: _KnownId,
+    passphrase_file: PassphraseFile = None,
+) -> None:
+    """Stop a principal: it is refused at its next call, whoever holds its key."""
+    _set_enabled(context, directory, principal_id, passphrase_file, enabled=False)
+
+
+@app.command("enable")
+def enable(
+    context: typer.Context,
+    directory: RegionDirectory,
+    principal_id: _KnownId,
+    passphrase_file: PassphraseFile = None,
+) -> None:
+    """Let a stopped principal call again."""
+    _set_enabled(context, directory, principal_id, passphrase_file, enabled=True)
+
+
+def _set_enabled(
+    context: typer.Context,
+    directory: Path,
+    principal_id: str,
+    passphrase_file: Path | None,
+    *,
+    enabled: bool,
+) -> None:
+    terminal = terminal_of(context)
+    passphrases = PassphraseSource(terminal=terminal, file=passphrase_file)
+    with open_region(directory, passphrases) as region, region.storage.write() as conn:
+        region.registrar.set_enabled(conn, principal_id, enabled=enabled)
+    key = "principal.enabled" if enabled else "principal.disabled"
+    terminal.line(key, name=principal_id)
