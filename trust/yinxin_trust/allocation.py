@@ -14,7 +14,7 @@ import threading
 from dataclasses import dataclass
 from typing import Final
 
-from sqlalchemy import Connection, func, select, update
+from sqlalchemy import Connection, Integer, bindparam, func, select, update
 
 from yinxin_edge.database_error import UniqueError
 from yinxin_proto.clock import Entropy
@@ -27,6 +27,26 @@ OPEN_LISTS: Final = 4
 """Lists that take new licences at any time."""
 _INDEX_BYTES: Final = 3
 _MIN_TAKE: Final = 32
+
+# Built once: building them costs more than SQLite takes to run them.
+_s, _order = schema.status_list, schema.status_shuffle.c
+_OPEN: Final = (
+    select(_s.c.list_number)
+    .where(_s.c.taken <= LIST_ENTRIES - bindparam("room"))
+    .order_by(_s.c.list_number)
+    .limit(OPEN_LISTS)
+    # Locked, so that what is found to have room still has it when it is taken.
+    .with_for_update()
+)
+_RESERVE: Final = (
+    update(_s)
+    .where(_s.c.list_number == bindparam("number"), _s.c.taken <= LIST_ENTRIES - bindparam("room"))
+    .values(taken=_s.c.taken + bindparam("room"))
+    .returning(_s.c.taken, _s.c.uri)
+)
+_SLICE: Final = select(
+    func.substr(_order.shuffle, bindparam("first", type_=Integer), bindparam("size", type_=Integer))
+).where(_order.list_number == bindparam("number"))
 _ATTEMPTS: Final = 8
 
 
@@ -112,35 +132,20 @@ class StatusAllocator:
         self._stock = [fresh[i] for i in order] + self._stock
 
     def _open_numbers(self, conn: Connection, room: int) -> list[int]:
-        s = schema.status_list.c
-        query = select(s.list_number).where(s.taken <= LIST_ENTRIES - room)
-        # Locked, so that what is found to have room still has it when it is taken.
-        query = query.order_by(s.list_number).limit(OPEN_LISTS).with_for_update()
-        numbers = list(conn.execute(query).scalars())
+        numbers = list(conn.execute(_OPEN, {"room": room}).scalars())
         while len(numbers) < OPEN_LISTS:
             numbers.append(open_list(conn, uri_prefix=self._prefix, entropy=self._entropy))
         return numbers
 
     def _reserve(self, conn: Connection, number: int, count: int) -> list[Allocation]:
-        s, order = schema.status_list, schema.status_shuffle.c
         # The update locks the row, so the slice read next is this process's alone.
-        row = conn.execute(
-            update(s)
-            .where(s.c.list_number == number, s.c.taken <= LIST_ENTRIES - count)
-            .values(taken=s.c.taken + count)
-            .returning(s.c.taken, s.c.uri)
-        ).one_or_none()
+        row = conn.execute(_RESERVE, {"number": number, "room": count}).one_or_none()
         if row is None:
             return []  # another process took the last of it since the list was chosen
         end, uri = row
-        first_byte = (end - count) * _INDEX_BYTES + 1
-        part = bytes(
-            conn.execute(
-                select(func.substr(order.shuffle, first_byte, count * _INDEX_BYTES)).where(
-                    order.list_number == number
-                )
-            ).scalar_one()
-        )
+        first = (end - count) * _INDEX_BYTES + 1
+        found = {"number": number, "first": first, "size": count * _INDEX_BYTES}
+        part = bytes(conn.execute(_SLICE, found).scalar_one())
         return [
             Allocation(
                 number, StatusReference(uri, int.from_bytes(part[at : at + _INDEX_BYTES], "big"))
