@@ -29,15 +29,17 @@ _QUERY_WIDTH: Final = 1000
 
 # Statements are built once: building one costs as much as SQLite takes to run it.
 _h, _t, _e = schema.log_head.c, schema.log_tile.c, schema.log_entry.c
-_SIGNED: Final = select(_h.origin, _h.signed_size, _h.checkpoint).where(
-    _h.log_number == bindparam("log")
+_SIGNED: Final = Lookup(
+    select(_h.origin, _h.signed_size, _h.checkpoint).where(_h.log_number == bindparam("log"))
 )
 _SIGNED_SIZE: Final = Lookup(select(_h.signed_size).where(_h.log_number == bindparam("log")))
 _COMMITTED: Final = select(_h.size, _h.root).where(_h.log_number == bindparam("log"))
-_TILE: Final = select(_t.hashes).where(
-    _t.log_number == bindparam("log"),
-    _t.level == bindparam("level"),
-    _t.tile_index == bindparam("index"),
+_TILE: Final = Lookup(
+    select(_t.hashes).where(
+        _t.log_number == bindparam("log"),
+        _t.level == bindparam("level"),
+        _t.tile_index == bindparam("index"),
+    )
 )
 _TILES: Final = select(_t.level, _t.tile_index, _t.hashes).where(
     _t.log_number == bindparam("log"),
@@ -77,10 +79,11 @@ def signed_head(conn: Connection, log_number: int) -> SignedHead:
     Raises:
         NotFoundError: No such log here (``LOG``).
     """
-    row = conn.execute(_SIGNED, {"log": log_number}).one_or_none()
+    row = _SIGNED.one(conn, log=log_number)
     if row is None:
         raise no_such_log(log_number)
-    return SignedHead(row.origin, row.signed_size, bytes(row.checkpoint))
+    origin, size, checkpoint = row
+    return SignedHead(origin, size, bytes(checkpoint))
 
 
 def signed_size(conn: Connection, log_number: int) -> int:
@@ -118,11 +121,10 @@ def read_tile(conn: Connection, log_number: int, tile: TileId) -> bytes:
     Raises:
         NotFoundError: The log has no such tile (``TILE``).
     """
-    place = {"log": log_number, "level": tile.level, "index": tile.index}
-    hashes = conn.execute(_TILE, place).scalar_one_or_none()
-    if hashes is None:
+    row = _TILE.one(conn, log=log_number, level=tile.level, index=tile.index)
+    if row is None:
         raise _no_such_tile(tile)
-    return bytes(hashes)
+    return bytes(row[0])
 
 
 def read_tiles(conn: Connection, log_number: int, tiles: Sequence[TileId]) -> dict[TileId, bytes]:
