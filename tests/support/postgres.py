@@ -18,7 +18,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from yinxin_edge.clock import SystemEntropy
 
-DEFAULT_URL = "postgresql+psycopg://root@127.0.0.1/test"
+DEFAULT_URL = "postgresql+psycopg://127.0.0.1/test"
 
 
 def server_url() -> URL:
