@@ -118,12 +118,13 @@ def read_disclosures(encoded: Sequence[str], hashing: Hash) -> Contents:
     """
     if len(encoded) > MAX_DISCLOSURES:
         raise MalformedError(f"SD-JWT: more than {MAX_DISCLOSURES} disclosures", reason="TOO_LARGE")
-    arrays = []
-    digests = []
-    for text in encoded:
-        arrays.append(_read_array(b64url_decode(text)))
-        digests.append(hashing(text.encode("ascii")).digest())
-    contents = dict(zip(encode_each(digests), arrays, strict=True))
+    try:
+        texts = [text.encode("ascii") for text in encoded]
+    except UnicodeEncodeError as error:
+        raise MalformedError("SD-JWT: a character outside ASCII", reason="BASE64URL") from error
+    arrays = map(_read_array, map(b64url_decode, texts))
+    digests = encode_each([hashing(text).digest() for text in texts])
+    contents = dict(zip(digests, arrays, strict=True))
     if len(contents) != len(encoded):
         raise MalformedError("SD-JWT: a disclosure occurs twice", reason="DUPLICATE_DISCLOSURE")
     return contents
