@@ -54,7 +54,6 @@ CALLS: Final = 320
 CHANNELS: Final = 4
 """Two for each worker."""
 BAR: Final = 2.5
-BATCH: Final = 1000
 
 Call = Callable[..., "grpc.Future[bytes]"]
 Compare = Callable[..., Ratio]
