@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -298,13 +299,20 @@ def test_streams_beyond_the_bound_are_refused_until_one_ends(region: Region) -> 
         both = channel.stream_stream(
             f"/{echo.NAME}/Both", StringValue.SerializeToString, StringValue.FromString
         )
-        streams = [both(waiting(), timeout=10) for _ in range(3)]
-        assert next(streams[0]).value == "open"
+        first = both(waiting(), timeout=30)
+        assert next(first).value == "open"
         # The places are taken in the order in which the server hears of the streams.
-        refused = _failure(lambda: next(both(waiting(), timeout=10)))
+        others = [both(waiting(), timeout=30) for _ in range(3)]
+        deadline = time.monotonic() + 10
+        while all(stream.is_active() for stream in others) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        (beyond,) = [stream for stream in others if not stream.is_active()]
+        refused = _failure(lambda: next(beyond))
         assert echo.single(channel)("hello") == "hello"
         stop.set()
-        assert [[value.value for value in stream] for stream in streams[1:]] == [["open"]] * 2
+        within = [stream for stream in others if stream is not beyond]
+        assert [[value.value for value in stream] for stream in within] == [["open"]] * 2
+        assert list(first) == []
         assert [value.value for value in both(iter([StringValue(value="on")]), timeout=10)]
 
     assert refused.reason == "TOO_MANY_STREAMS"
