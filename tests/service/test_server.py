@@ -231,10 +231,12 @@ def test_a_call_whose_deadline_passed_in_the_queue_is_not_begun(region: Region) 
     ):
         ask = echo.single(channel)
         ask("warm")
-        busy = [pool.submit(ask, "sleep 0.6") for _ in range(4)]
+        busy = [pool.submit(ask, "sleep 2") for _ in range(4)]
+        # Until they have every thread: the late call is to find none free.
+        time.sleep(1)
         error = _failure(lambda: ask("late", timeout=0.2))
         assert isinstance(error, DeadlineExceededError)
-        assert [done.result() for done in busy] == ["sleep 0.6"] * 4
+        assert [done.result() for done in busy] == ["sleep 2"] * 4
 
 
 def test_what_a_client_cannot_use_is_unimplemented_not_served(channel: grpc.Channel) -> None:
