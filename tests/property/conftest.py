@@ -1,4 +1,4 @@
-"""Settings of every test."""
+"""Settings of the property tests."""
 
 from __future__ import annotations
 
