@@ -66,7 +66,7 @@ COMPILE := pip-compile --quiet --upgrade --generate-hashes --allow-unsafe --stri
 	--no-header --no-emit-index-url --no-emit-find-links --no-emit-trusted-host
 requirements: | $(VENV)/.made
 	$(PIP) install --quiet pip-tools
-	$(BIN)/$(COMPILE) --extra build --extra server --extra dev -o requirements/dev.txt pyproject.toml
+	$(BIN)/$(COMPILE) --extra build --extra server --extra hsm --extra dev -o requirements/dev.txt pyproject.toml
 	$(BIN)/$(COMPILE) --extra build --extra server -c requirements/dev.txt -o requirements/server.txt pyproject.toml
 	$(BIN)/$(COMPILE) -c requirements/dev.txt -o requirements/base.txt pyproject.toml
 
