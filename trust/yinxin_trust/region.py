@@ -57,7 +57,7 @@ KEYS: Final = "keys"
 OFFLINE: Final = "offline"
 REGISTERS: Final = "registers"
 _LEASE_TERM: Final = timedelta(seconds=10)
-_EXAMPLE: Final = RegionTable(
+EXAMPLE: Final = RegionTable(
     code="350300", domain="putian.example", name="莆田市（示例）", suite="ES256"
 )
 
@@ -229,7 +229,7 @@ class Region:
         clock: Clock | None = None,
         entropy: Entropy | None = None,
         *,
-        region: RegionTable = _EXAMPLE,
+        region: RegionTable = EXAMPLE,
         server: ServerTable | None = None,
         database_url: str = "sqlite://",
     ) -> Self:
