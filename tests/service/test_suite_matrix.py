@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from sqlalchemy import select
@@ -120,7 +121,12 @@ def test_a_holder_presents_with_a_key_of_the_suite() -> None:
         assert confirmed == key.public_key
         now = small.clock.now()
         shown = sdjwt.parse(bind(token, signer=key, audience="窗口", nonce="n", issued_at=now))
-        expected = {"audience": "窗口", "nonce": "n", "now": now, "max_age": timedelta(minutes=5)}
+        expected: Any = {
+            "audience": "窗口",
+            "nonce": "n",
+            "now": now,
+            "max_age": timedelta(minutes=5),
+        }
         verify_key_binding(shown, key.public_key, **expected)
         with pytest.raises(VerificationError):
             verify_key_binding(shown, SM2.generate().public_key, **expected)
