@@ -38,6 +38,8 @@ class NameRule(StrEnum):
     """DNS names and IP addresses, one at least."""
     PRINCIPAL = "principal"
     """Exactly one URI, which names who calls."""
+    LOG = "log"
+    """Exactly one URI, which names a log by its origin."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,7 +98,7 @@ class AlternativeNames:
     addresses: tuple[str, ...] = ()
     """IPv4 and IPv6 addresses."""
     uri: str | None = None
-    """A principal; see `principal_uri`."""
+    """A principal (see `principal_uri`), or a log by its origin."""
 
     def __post_init__(self) -> None:
         for name in self.dns:
@@ -121,6 +123,7 @@ class AlternativeNames:
             NameRule.NONE: hosts == 0 and self.uri is None,
             NameRule.HOST: hosts > 0 and self.uri is None,
             NameRule.PRINCIPAL: hosts == 0 and self.uri is not None,
+            NameRule.LOG: hosts == 0 and self.uri is not None,
         }
         if not allowed[rule]:
             raise InvalidArgumentError(
