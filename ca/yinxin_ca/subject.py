@@ -112,6 +112,10 @@ class AlternativeNames:
         if self.uri is not None and not _is_https(self.uri):
             raise _wrong_name("a URI is https://<host>/<path> in ASCII")
 
+    @property
+    def _is_log(self) -> bool:
+        return self.uri is not None and urlsplit(self.uri).path.startswith("/log/")
+
     def check(self, rule: NameRule) -> None:
         """Refuse names that a profile's rule does not allow.
 
@@ -122,8 +126,8 @@ class AlternativeNames:
         allowed = {
             NameRule.NONE: hosts == 0 and self.uri is None,
             NameRule.HOST: hosts > 0 and self.uri is None,
-            NameRule.PRINCIPAL: hosts == 0 and self.uri is not None,
-            NameRule.LOG: hosts == 0 and self.uri is not None,
+            NameRule.PRINCIPAL: hosts == 0 and self.uri is not None and not self._is_log,
+            NameRule.LOG: hosts == 0 and self._is_log,
         }
         if not allowed[rule]:
             raise InvalidArgumentError(
