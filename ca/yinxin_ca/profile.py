@@ -69,7 +69,7 @@ _SIGNS: Final = _usage(digital_signature=True)
 _SIGNS_AND_STANDS_BY_IT: Final = _usage(digital_signature=True, content_commitment=True)
 
 ROOT: Final = Profile(
-    name="root", validity=20 * _YEAR, key_usage=_SIGNS_CERTIFICATES, path_length=1
+    name="root", validity=20 * _YEAR, key_usage=_SIGNS_CERTIFICATES, path_length=2
 )
 """The region's root, self-signed; certifies issuing authorities and nothing else."""
 
@@ -96,9 +96,19 @@ TLS_CA: Final = Profile(
     validity=10 * _YEAR,
     key_usage=_SIGNS_CERTIFICATES,
     purposes=(CertificatePurpose.TLS_SERVER, CertificatePurpose.TLS_CLIENT),
+    path_length=1,
+)
+"""Certifies servers, those who call them, and its own successor."""
+
+TLS_CA_CROSS: Final = Profile(
+    name="tls-ca-cross",
+    validity=3 * _YEAR,
+    key_usage=_SIGNS_CERTIFICATES,
+    purposes=(CertificatePurpose.TLS_SERVER, CertificatePurpose.TLS_CLIENT),
     path_length=0,
 )
-"""Certifies servers and those who call them."""
+"""The successor of a TLS CA, certified by its predecessor: who trusts only that
+one still accepts a server of the new one."""
 
 LICENCE: Final = Profile(
     name="licence",

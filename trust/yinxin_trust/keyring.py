@@ -48,6 +48,8 @@ LOG_KINDS: Final = {1: "licences", 2: "uses"}
 
 _OWNERS: Final = ("owner_0", "owner_1", "owner_2")
 _STAGES: Final = {f"stage_{place}": stage.value for place, stage in enumerate(READABLE)}
+# Until it is destroyed, an index key still recognises what it made.
+_ACCEPTED: Final = {**_STAGES, "stage_retired": Stage.RETIRED.value}
 _k = schema.key_version.c
 _LIVE: Final = Lookup(
     select(_k.owner, _k.purpose, _k.version, _k.stage)
@@ -62,7 +64,7 @@ _SECRETS: Final = Lookup(
     .where(
         _k.owner == bindparam("owner"),
         or_(_k.purpose == bindparam("kek"), _k.purpose == bindparam("index")),
-        or_(*(_k.stage == bindparam(name) for name in _STAGES)),
+        or_(*(_k.stage == bindparam(name) for name in _ACCEPTED)),
     )
     .order_by(_k.version)
 )
@@ -76,19 +78,16 @@ class SeenVersions:
 
     They are read anew each time: a few rows, at the cost of one look-up. What a
     transaction sees that is rolled back must not be remembered as if it stood.
-
-    Args:
-        owners: Whose keys.
     """
 
-    def __init__(self, owners: Sequence[str]) -> None:
-        self._owners = {f"owner_{place}": owner for place, owner in enumerate(owners)}
+    def __init__(self) -> None:
         self.latest: Versions = {}
 
-    def at(self, conn: Connection) -> Versions:
-        """Return what the transaction sees."""
+    def at(self, conn: Connection, owners: Sequence[str]) -> Versions:
+        """Return what the transaction sees of the owners' keys."""
         found: dict[tuple[str, Purpose], list[tuple[int, Stage]]] = {}
-        for owner, purpose, number, stage in _LIVE.all(conn, **self._owners, **_STAGES):
+        asked = dict(zip(_OWNERS, owners, strict=True))
+        for owner, purpose, number, stage in _LIVE.all(conn, **asked, **_STAGES):
             found.setdefault((owner, Purpose(purpose)), []).append((number, Stage(stage)))
         self.latest = found
         return found
@@ -105,28 +104,19 @@ class Keyring:
     namespace: Namespace
     online: KeyStore
     offline: KeyStore | None = None
-    _seen: SeenVersions | None = field(default=None, repr=False, compare=False)
+    _seen: SeenVersions = field(default_factory=SeenVersions, repr=False, compare=False)
     _fixed: Versions | None = field(default=None, repr=False, compare=False)
-
-    def __post_init__(self) -> None:
-        if self._seen is None:
-            code = self.namespace.code
-            owners = [code, *(f"{code}-{kind}" for kind in LOG_KINDS.values())]
-            object.__setattr__(self, "_seen", SeenVersions(owners))
 
     def at(self, conn: Connection) -> Keyring:
         """Return the keyring as the transaction sees which versions are active."""
-        seen = self._seen_versions
-        return Keyring(self.namespace, self.online, self.offline, seen, seen.at(conn))
-
-    @property
-    def _seen_versions(self) -> SeenVersions:
-        assert self._seen is not None
-        return self._seen
+        code = self.namespace.code
+        owners = [code, *(f"{code}-{kind}" for kind in LOG_KINDS.values())]
+        seen = self._seen.at(conn, owners)
+        return Keyring(self.namespace, self.online, self.offline, self._seen, seen)
 
     def live(self, owner: str, purpose: Purpose) -> Sequence[tuple[int, Stage]]:
         """Return the live versions of a key with their stages, oldest first."""
-        known = self._seen_versions.latest if self._fixed is None else self._fixed
+        known = self._seen.latest if self._fixed is None else self._fixed
         # A region that is being founded has no records yet.
         return known.get((owner, purpose)) or ((1, Stage.ACTIVE),)
 
@@ -228,7 +218,7 @@ class Keyring:
             owner=self.namespace.code,
             kek=Purpose.KEK.value,
             index=Purpose.INDEX_HMAC.value,
-            **_STAGES,
+            **_ACCEPTED,
         )
         live = [(purpose, version, Stage(stage)) for purpose, version, stage in rows]
         index = [(version, stage) for purpose, version, stage in live if purpose != Purpose.KEK]
