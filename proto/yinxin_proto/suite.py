@@ -12,11 +12,23 @@ from typing import Final
 
 from yinxin_proto.error import ConfigurationError
 from yinxin_proto.es256 import ES256
+from yinxin_proto.mldsa import ML_DSA_65
 from yinxin_proto.signature import PublicKey, Signer, SigningKey, Suite
+from yinxin_proto.sm2 import SM2
 
-__all__ = ["ES256", "PublicKey", "Signer", "SigningKey", "Suite", "names", "suite"]
+__all__ = [
+    "ES256",
+    "ML_DSA_65",
+    "SM2",
+    "PublicKey",
+    "Signer",
+    "SigningKey",
+    "Suite",
+    "names",
+    "suite",
+]
 
-_REGISTRY: Final[dict[str, Suite]] = {ES256.name: ES256}
+_REGISTRY: Final[dict[str, Suite]] = {entry.name: entry for entry in (ES256, SM2, ML_DSA_65)}
 
 
 def suite(name: str) -> Suite:
