@@ -54,6 +54,9 @@ class Purpose(StrEnum):
     TUF_CATALOGUE = "tuf-catalogue"
     INDEX_HMAC = "index-hmac"
     KEK = "kek"
+    SEAL_ENCRYPTION = "seal-encryption"
+    CUSTODIAN = "custodian"
+    CUSTODIAN_SEAL = "custodian-seal"
 
 
 EXPORTABLE: Final = frozenset({Purpose.TLS_SERVER, Purpose.TLS_CLIENT})

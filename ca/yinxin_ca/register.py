@@ -15,6 +15,7 @@ from typing import Protocol
 from cryptography import x509
 
 from yinxin_proto.crl import RevocationReason
+from yinxin_proto.der import elements
 from yinxin_proto.error import (
     AlreadyExistsError,
     ConflictError,
@@ -40,6 +41,11 @@ class CertificateRecord:
     """When it was revoked, UTC."""
     reason: RevocationReason | None = None
     """Why it was revoked."""
+
+    @property
+    def spki(self) -> bytes:
+        """DER SubjectPublicKeyInfo of the key that it certifies."""
+        return elements(self.tbs)[6]
 
 
 class Register(Protocol):
@@ -89,6 +95,10 @@ class Register(Protocol):
 
     def find(self, serial: int) -> CertificateRecord | None:
         """Return a certificate's record, or ``None``."""
+        ...
+
+    def records(self) -> tuple[CertificateRecord, ...]:
+        """Return every record, by serial number."""
         ...
 
     def revoked(self) -> tuple[CertificateRecord, ...]:
@@ -145,6 +155,10 @@ class InMemoryRegister:
     def find(self, serial: int) -> CertificateRecord | None:
         """See `Register.find`."""
         return self._records.get(serial)
+
+    def records(self) -> tuple[CertificateRecord, ...]:
+        """See `Register.records`."""
+        return tuple(r for _, r in sorted(self._records.items()))
 
     def revoked(self) -> tuple[CertificateRecord, ...]:
         """See `Register.revoked`."""
