@@ -19,10 +19,12 @@ from yinxin_edge.lookup import Lookup
 from yinxin_proto.clock import Entropy
 from yinxin_proto.error import FailedPreconditionError, KeyStoreError
 from yinxin_proto.note import NoteSigner
-from yinxin_proto.signature import Signer, Suite
+from yinxin_proto.signature import Signer
 from yinxin_trust import schema
+from yinxin_trust.cipher import AES_256, StorageCipher
 from yinxin_trust.keystage import READABLE, Stage
 from yinxin_trust.namespace import Namespace
+from yinxin_trust.suites import RegionSuites
 from yinxin_trust.vault import Vault, VaultVersions
 
 OFFLINE: Final = (Purpose.ROOT, Purpose.TUF_ROOT, Purpose.TUF_TARGETS)
@@ -202,12 +204,13 @@ class Keyring:
         origin = self.namespace.log_origin(LOG_KINDS[log_number], ref.version)
         return NoteSigner(name=origin, key=self.online.secret(ref))
 
-    def vault(self, *, entropy: Entropy) -> Vault:
-        """Return the vault over every version of its keys."""
+    def vault(self, *, entropy: Entropy, cipher: StorageCipher = AES_256) -> Vault:
+        """Return the vault over every version of its keys; new values go under ``cipher``."""
         return Vault(
             key_encryption_keys=self._secrets(Purpose.KEK),
             index_keys=self._secrets(Purpose.INDEX_HMAC),
             entropy=entropy,
+            cipher=cipher,
             source=self,
         )
 
@@ -264,14 +267,14 @@ ISSUING_CA: Final = {
 """The keys of the issuing authorities, by the names of these."""
 
 
-def generate(keyring: Keyring, suite: Suite) -> None:
+def generate(keyring: Keyring, suites: RegionSuites) -> None:
     """Make every key of a new region."""
     if keyring.offline is None:
         raise FailedPreconditionError("a new region needs its offline store open")
     for purpose in OFFLINE:
-        keyring.offline.generate(keyring.ref(purpose, 1), suite)
+        keyring.offline.generate(keyring.ref(purpose, 1), suites.of(purpose))
     for purpose in ONLINE:
-        keyring.online.generate(keyring.ref(purpose, 1), suite)
+        keyring.online.generate(keyring.ref(purpose, 1), suites.of(purpose))
     for kind in LOG_KINDS.values():
         keyring.online.generate_secret(KeyRef(f"{keyring.namespace.code}-{kind}", Purpose.LOG))
     keyring.online.generate_secret(keyring.ref(Purpose.INDEX_HMAC, 1))
