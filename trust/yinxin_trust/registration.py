@@ -6,7 +6,7 @@ approval key never is: the authority hands over the public half alone.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, func, select, update
@@ -45,7 +45,7 @@ from yinxin_trust.directory import touch
 from yinxin_trust.keyinventory import KeyVersion, add_active
 from yinxin_trust.keyring import Keyring
 from yinxin_trust.keystage import Stage
-from yinxin_trust.publication import Publication
+from yinxin_trust.publication import Changes, Publication
 from yinxin_trust.rows import milliseconds
 from yinxin_trust.storage import Storage
 from yinxin_trust.trustlisting import build_trust_list, get_anchors, key_row, scopes_json
@@ -197,13 +197,26 @@ class Registrar:
         touch(conn)
         self.publish_trust(conn)
 
-    def publish_trust(self, conn: Connection) -> None:
+    def publish_trust(
+        self,
+        conn: Connection,
+        *,
+        also: Changes | None = None,
+        roles: Collection[Purpose] = (),
+    ) -> None:
         """Sign and publish the trust list as the records make it, in one transaction.
 
         The root's revocation list is renewed along with it when it is due.
+
+        Args:
+            conn: The transaction.
+            also: What else is published with it.
+            roles: Purposes of the repository's own keys that changed.
         """
         now = self.clock.now()
-        changes: dict[str, dict[str, bytes | None]] = {}
+        changes: dict[str, dict[str, bytes | None]] = {
+            role: dict(targets) for role, targets in (also or {}).items()
+        }
         if is_crl_due(get_crl(conn, ROOT), ROOT, now):
             root = open_authority(
                 ROOT,
@@ -215,10 +228,10 @@ class Registrar:
             )
             crls = {ROOT: root.sign_crl(lifetime=crl_lifetime(ROOT))}
             put_crls(conn, crls, self.clock)
-            changes["crl"] = crl_targets(crls)
+            changes.setdefault("crl", {}).update(crl_targets(crls))
         trust_list = build_trust_list(conn, self.keyring.namespace, now)
         Publication(storage=self.storage, keyring=self.keyring, clock=self.clock).publish(
-            conn, changes, trust_list=trust_list.to_bytes()
+            conn, changes, trust_list=trust_list.to_bytes(), roles=roles
         )
 
     def add_principal(
