@@ -73,12 +73,50 @@ class ServerTable:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class KeysTable:
+    """``[keys]``: when keys are due, and how long each step of a rotation waits."""
+
+    publish_wait: timedelta = timedelta(days=1)
+    """From publication to first use. What a verifier holds of the repository is
+    at most as old as its timestamp role lives: a day. Only then does everybody
+    know a key who has to judge it."""
+    settle: timedelta = timedelta(minutes=10)
+    """From the last use to whatever relies on there being no more: longer than
+    any call may take."""
+    destroy_after: timedelta = timedelta(days=30)
+    """From retirement to destruction; backups of the database that need a key
+    are of no use after it."""
+    licence: timedelta = timedelta(days=730)
+    """How old keys may become, by purpose: those that sign licences;"""
+    approval: timedelta = timedelta(days=730)
+    """those by which authorities approve;"""
+    status: timedelta = timedelta(days=300)
+    """the one that signs status lists;"""
+    log: timedelta = timedelta(days=1825)
+    """the logs';"""
+    authority: timedelta = timedelta(days=2920)
+    """the issuing CAs';"""
+    repository: timedelta = timedelta(days=700)
+    """the trust repository's roles';"""
+    server: timedelta = timedelta(days=365)
+    """the servers';"""
+    secret: timedelta = timedelta(days=730)
+    """those that index numbers and wrap data keys."""
+
+    def __post_init__(self) -> None:
+        waits = (self.publish_wait, self.settle, self.destroy_after)
+        if min(waits) < timedelta(0):
+            raise ConfigurationError("[keys]: a wait is not negative", reason="KEYS")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """All of ``region.toml``."""
 
     region: RegionTable
     database: DatabaseTable = field(default_factory=DatabaseTable)
     server: ServerTable = field(default_factory=ServerTable)
+    keys: KeysTable = field(default_factory=KeysTable)
 
     @property
     def namespace(self) -> Namespace:
