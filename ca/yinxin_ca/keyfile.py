@@ -5,19 +5,21 @@
     master.json               scrypt parameters, and the master key sealed under the result
     <owner>.<purpose>.<version>.key
         line 1                canonical JSON: what may be known of the key
-        line 2                base64url of nonce ‖ AES-256-GCM ciphertext and tag
+        line 2                base64url of nonce ‖ ciphertext and tag, AES-256-GCM or SM4-GCM
 
 Line 1 is the additional data of line 2, byte for byte, and names the store and
 the key: a file copied under another name, from another store, or cut short
-does not open. One scrypt opens the store; each key after that costs one
-AES-GCM. The passphrase is the only protection of a stolen disk or backup.
+does not open. It also names the cipher, unless that is AES-256-GCM: a store
+seals new files under the one that it is opened with (SM4 in a region of SM2),
+and opens both. One scrypt opens the store; each key after that costs one
+decryption. The passphrase is the only protection of a stolen disk or backup.
 """
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -26,12 +28,15 @@ from yinxin_ca import storage
 from yinxin_ca.keystore import KeyInfo, KeyRef, already_exists, not_found
 from yinxin_ca.masterkey import MASTER_FILE, MasterKey
 from yinxin_ca.software import Material, SoftwareKeyStore
+from yinxin_proto import sm4
 from yinxin_proto.clock import Clock, Entropy
 from yinxin_proto.error import (
+    ConfigurationError,
     InvalidArgumentError,
     KeyStoreError,
     MalformedError,
 )
+from yinxin_proto.sm3 import hmac_sm3
 from yinxin_proto.strict import (
     Json,
     b64url_decode,
@@ -43,9 +48,20 @@ from yinxin_proto.strict import (
 SCHEMA: Final = 1
 MAX_KEY_FILE_BYTES: Final = 32_768
 
+AES_256_GCM: Final = "AES-256-GCM"
+SM4_GCM: Final = "SM4-GCM"
+_SM4_LABEL: Final = b"yinxin/keyfile/sm4/v1"
+
 _SUFFIX: Final = ".key"
 _NONCE: Final = 12
+_CIPHER: Final = "cipher"
 _MEMBERS: Final = frozenset({"created_at", "key", "kind", "schema", "spki", "store"})
+
+
+class _Aead(Protocol):
+    def encrypt(self, nonce: bytes, data: bytes, associated_data: bytes | None) -> bytes: ...
+
+    def decrypt(self, nonce: bytes, data: bytes, associated_data: bytes | None) -> bytes: ...
 
 
 class KeyDirectory:
@@ -55,13 +71,34 @@ class KeyDirectory:
         directory: Holds the files; belongs to this store alone.
         master: The opened master key of the store.
         entropy: Makes nonces and the names of temporary files.
+        cipher: Seals new files: `AES_256_GCM` or `SM4_GCM`.
+
+    Raises:
+        ConfigurationError: Another cipher (``CIPHER``).
     """
 
-    def __init__(self, *, directory: Path, master: MasterKey, entropy: Entropy) -> None:
+    def __init__(
+        self,
+        *,
+        directory: Path,
+        master: MasterKey,
+        entropy: Entropy,
+        cipher: str = AES_256_GCM,
+    ) -> None:
+        # Derived for SM4, so that one key never serves two ciphers.
+        sm4_key = hmac_sm3(master.key, _SM4_LABEL)[: sm4.KEY_BYTES]
+        self._ciphers: dict[str, _Aead] = {
+            AES_256_GCM: AESGCM(master.key),
+            SM4_GCM: sm4.Sm4Gcm(sm4_key),
+        }
+        if cipher not in self._ciphers:
+            raise ConfigurationError(
+                f"key files are sealed under one of {', '.join(self._ciphers)}", reason="CIPHER"
+            )
+        self._cipher = cipher
         self._directory = directory
         self._master = master
         self._entropy = entropy
-        self._cipher = AESGCM(master.key)
 
     def put(self, material: Material) -> None:
         """Seal and write a new file; see `Shelf.put`.
@@ -74,9 +111,9 @@ class KeyDirectory:
             ResourceExhaustedError: The disk is full (``STORAGE_FULL``).
         """
         path = self._path(material.info.ref)
-        header = canonical_json(_to_header(material.info, self._master.store_id))
+        header = canonical_json(_to_header(material.info, self._master.store_id, self._cipher))
         nonce = self._entropy.token(_NONCE)
-        sealed = nonce + self._cipher.encrypt(nonce, material.content, header)
+        sealed = nonce + self._ciphers[self._cipher].encrypt(nonce, material.content, header)
         content = b"%s\n%s\n" % (header, b64url_encode(sealed).encode("ascii"))
         with storage.typed_errors(path, "writing the key file"):
             created = storage.write_new(path, content, entropy=self._entropy)
@@ -102,7 +139,7 @@ class KeyDirectory:
                 raise not_found(ref) from None
             raise
         header, sealed = _split(content, path)
-        info, store_id = _from_header(header, path)
+        info, store_id, cipher = _from_header(header, path)
         if info.ref != ref or store_id != self._master.store_id:
             raise KeyStoreError(
                 f"key file {path.name} belongs to another name or another store; "
@@ -110,8 +147,8 @@ class KeyDirectory:
                 reason="KEY_MISPLACED",
             )
         try:
-            secret = self._cipher.decrypt(sealed[:_NONCE], sealed[_NONCE:], header)
-        except InvalidTag:
+            secret = self._ciphers[cipher].decrypt(sealed[:_NONCE], sealed[_NONCE:], header)
+        except (InvalidTag, ValueError):
             raise KeyStoreError(
                 f"key file {path.name} was altered; restore it from a backup", reason="KEY_SEAL"
             ) from None
@@ -150,7 +187,12 @@ class KeyDirectory:
 
 
 def create_key_store(
-    directory: Path, *, passphrase: str, clock: Clock, entropy: Entropy
+    directory: Path,
+    *,
+    passphrase: str,
+    clock: Clock,
+    entropy: Entropy,
+    cipher: str = AES_256_GCM,
 ) -> SoftwareKeyStore:
     """Make a new, empty store in ``directory`` (made if absent, mode 0700).
 
@@ -170,12 +212,17 @@ def create_key_store(
             reason="STORE_INCOMPLETE",
         )
     master = MasterKey.create(directory, passphrase=passphrase, entropy=entropy)
-    shelf = KeyDirectory(directory=directory, master=master, entropy=entropy)
+    shelf = KeyDirectory(directory=directory, master=master, entropy=entropy, cipher=cipher)
     return SoftwareKeyStore(shelf=shelf, clock=clock, entropy=entropy)
 
 
 def open_key_store(
-    directory: Path, *, passphrase: str, clock: Clock, entropy: Entropy
+    directory: Path,
+    *,
+    passphrase: str,
+    clock: Clock,
+    entropy: Entropy,
+    cipher: str = AES_256_GCM,
 ) -> SoftwareKeyStore:
     """Open the store in ``directory``; costs one scrypt (about 0.1 s, 32 MiB).
 
@@ -185,12 +232,13 @@ def open_key_store(
             ``master.json`` (``STORE_FILE``), or no permission.
     """
     master = MasterKey.open(directory, passphrase=passphrase)
-    shelf = KeyDirectory(directory=directory, master=master, entropy=entropy)
+    shelf = KeyDirectory(directory=directory, master=master, entropy=entropy, cipher=cipher)
     return SoftwareKeyStore(shelf=shelf, clock=clock, entropy=entropy)
 
 
-def _to_header(info: KeyInfo, store_id: bytes) -> dict[str, Json]:
-    return {
+def _to_header(info: KeyInfo, store_id: bytes, cipher: str) -> dict[str, Json]:
+    named: dict[str, Json] = {} if cipher == AES_256_GCM else {_CIPHER: cipher}
+    return named | {
         "schema": SCHEMA,
         "store": b64url_encode(store_id),
         "key": str(info.ref),
@@ -210,10 +258,13 @@ def _split(content: bytes, path: Path) -> tuple[bytes, bytes]:
         raise _damaged(path) from error
 
 
-def _from_header(header: bytes, path: Path) -> tuple[KeyInfo, bytes]:
+def _from_header(header: bytes, path: Path) -> tuple[KeyInfo, bytes, str]:
     try:
         members = parse_json_object(header, max_bytes=MAX_KEY_FILE_BYTES, max_depth=1)
+        cipher = members.pop(_CIPHER, AES_256_GCM)
         if members.keys() != _MEMBERS or members["schema"] != SCHEMA:
+            raise _damaged(path)
+        if cipher not in (AES_256_GCM, SM4_GCM):
             raise _damaged(path)
         spki = members["spki"]
         info = KeyInfo(
@@ -222,7 +273,7 @@ def _from_header(header: bytes, path: Path) -> tuple[KeyInfo, bytes]:
             created_at=datetime.fromtimestamp(members["created_at"], UTC),
             spki=None if spki is None else b64url_decode(spki),
         )
-        return info, b64url_decode(members["store"])
+        return info, b64url_decode(members["store"]), cipher
     except (
         MalformedError,
         InvalidArgumentError,
