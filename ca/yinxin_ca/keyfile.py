@@ -5,38 +5,34 @@
     master.json               scrypt parameters, and the master key sealed under the result
     <owner>.<purpose>.<version>.key
         line 1                canonical JSON: what may be known of the key
-        line 2                base64url of nonce ‖ ciphertext and tag, AES-256-GCM or SM4-GCM
+        line 2                base64url of nonce ‖ ciphertext and tag
 
 Line 1 is the additional data of line 2, byte for byte, and names the store and
 the key: a file copied under another name, from another store, or cut short
-does not open. It also names the cipher, unless that is AES-256-GCM: a store
-seals new files under the one that it is opened with (SM4 in a region of SM2),
-and opens both. One scrypt opens the store; each key after that costs one
-decryption. The passphrase is the only protection of a stolen disk or backup.
+does not open. One scrypt opens the store; each key after that costs one
+decryption, under the cipher that ``master.json`` names. The passphrase is the
+only protection of a stolen disk or backup.
 """
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final
 
 from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from yinxin_ca import storage
 from yinxin_ca.keystore import KeyInfo, KeyRef, already_exists, not_found
 from yinxin_ca.masterkey import MASTER_FILE, MasterKey
 from yinxin_ca.software import Material, SoftwareKeyStore
-from yinxin_proto import sm4
+from yinxin_ca.storecipher import AES_256_GCM, aead
 from yinxin_proto.clock import Clock, Entropy
 from yinxin_proto.error import (
-    ConfigurationError,
     InvalidArgumentError,
     KeyStoreError,
     MalformedError,
 )
-from yinxin_proto.sm3 import hmac_sm3
 from yinxin_proto.strict import (
     Json,
     b64url_decode,
@@ -48,20 +44,9 @@ from yinxin_proto.strict import (
 SCHEMA: Final = 1
 MAX_KEY_FILE_BYTES: Final = 32_768
 
-AES_256_GCM: Final = "AES-256-GCM"
-SM4_GCM: Final = "SM4-GCM"
-_SM4_LABEL: Final = b"yinxin/keyfile/sm4/v1"
-
 _SUFFIX: Final = ".key"
 _NONCE: Final = 12
-_CIPHER: Final = "cipher"
 _MEMBERS: Final = frozenset({"created_at", "key", "kind", "schema", "spki", "store"})
-
-
-class _Aead(Protocol):
-    def encrypt(self, nonce: bytes, data: bytes, associated_data: bytes | None) -> bytes: ...
-
-    def decrypt(self, nonce: bytes, data: bytes, associated_data: bytes | None) -> bytes: ...
 
 
 class KeyDirectory:
@@ -71,34 +56,13 @@ class KeyDirectory:
         directory: Holds the files; belongs to this store alone.
         master: The opened master key of the store.
         entropy: Makes nonces and the names of temporary files.
-        cipher: Seals new files: `AES_256_GCM` or `SM4_GCM`.
-
-    Raises:
-        ConfigurationError: Another cipher (``CIPHER``).
     """
 
-    def __init__(
-        self,
-        *,
-        directory: Path,
-        master: MasterKey,
-        entropy: Entropy,
-        cipher: str = AES_256_GCM,
-    ) -> None:
-        # Derived for SM4, so that one key never serves two ciphers.
-        sm4_key = hmac_sm3(master.key, _SM4_LABEL)[: sm4.KEY_BYTES]
-        self._ciphers: dict[str, _Aead] = {
-            AES_256_GCM: AESGCM(master.key),
-            SM4_GCM: sm4.Sm4Gcm(sm4_key),
-        }
-        if cipher not in self._ciphers:
-            raise ConfigurationError(
-                f"key files are sealed under one of {', '.join(self._ciphers)}", reason="CIPHER"
-            )
-        self._cipher = cipher
+    def __init__(self, *, directory: Path, master: MasterKey, entropy: Entropy) -> None:
         self._directory = directory
         self._master = master
         self._entropy = entropy
+        self._cipher = aead(master.cipher, master.key)
 
     def put(self, material: Material) -> None:
         """Seal and write a new file; see `Shelf.put`.
@@ -111,9 +75,9 @@ class KeyDirectory:
             ResourceExhaustedError: The disk is full (``STORAGE_FULL``).
         """
         path = self._path(material.info.ref)
-        header = canonical_json(_to_header(material.info, self._master.store_id, self._cipher))
+        header = canonical_json(_to_header(material.info, self._master.store_id))
         nonce = self._entropy.token(_NONCE)
-        sealed = nonce + self._ciphers[self._cipher].encrypt(nonce, material.content, header)
+        sealed = nonce + self._cipher.encrypt(nonce, material.content, header)
         content = b"%s\n%s\n" % (header, b64url_encode(sealed).encode("ascii"))
         with storage.typed_errors(path, "writing the key file"):
             created = storage.write_new(path, content, entropy=self._entropy)
@@ -139,7 +103,7 @@ class KeyDirectory:
                 raise not_found(ref) from None
             raise
         header, sealed = _split(content, path)
-        info, store_id, cipher = _from_header(header, path)
+        info, store_id = _from_header(header, path)
         if info.ref != ref or store_id != self._master.store_id:
             raise KeyStoreError(
                 f"key file {path.name} belongs to another name or another store; "
@@ -147,8 +111,8 @@ class KeyDirectory:
                 reason="KEY_MISPLACED",
             )
         try:
-            secret = self._ciphers[cipher].decrypt(sealed[:_NONCE], sealed[_NONCE:], header)
-        except (InvalidTag, ValueError):
+            secret = self._cipher.decrypt(sealed[:_NONCE], sealed[_NONCE:], header)
+        except InvalidTag:
             raise KeyStoreError(
                 f"key file {path.name} was altered; restore it from a backup", reason="KEY_SEAL"
             ) from None
@@ -196,6 +160,8 @@ def create_key_store(
 ) -> SoftwareKeyStore:
     """Make a new, empty store in ``directory`` (made if absent, mode 0700).
 
+    ``cipher`` (`storecipher`) seals everything in it for good.
+
     Raises:
         AlreadyExistsError: There is a store already (reason ``STORE_EXISTS``).
         InvalidArgumentError: An empty passphrase (``PASSPHRASE_EMPTY``).
@@ -211,18 +177,13 @@ def create_key_store(
             f"the directory has key files but no {MASTER_FILE}; restore it from a backup",
             reason="STORE_INCOMPLETE",
         )
-    master = MasterKey.create(directory, passphrase=passphrase, entropy=entropy)
-    shelf = KeyDirectory(directory=directory, master=master, entropy=entropy, cipher=cipher)
+    master = MasterKey.create(directory, passphrase=passphrase, entropy=entropy, cipher=cipher)
+    shelf = KeyDirectory(directory=directory, master=master, entropy=entropy)
     return SoftwareKeyStore(shelf=shelf, clock=clock, entropy=entropy)
 
 
 def open_key_store(
-    directory: Path,
-    *,
-    passphrase: str,
-    clock: Clock,
-    entropy: Entropy,
-    cipher: str = AES_256_GCM,
+    directory: Path, *, passphrase: str, clock: Clock, entropy: Entropy
 ) -> SoftwareKeyStore:
     """Open the store in ``directory``; costs one scrypt (about 0.1 s, 32 MiB).
 
@@ -232,13 +193,12 @@ def open_key_store(
             ``master.json`` (``STORE_FILE``), or no permission.
     """
     master = MasterKey.open(directory, passphrase=passphrase)
-    shelf = KeyDirectory(directory=directory, master=master, entropy=entropy, cipher=cipher)
+    shelf = KeyDirectory(directory=directory, master=master, entropy=entropy)
     return SoftwareKeyStore(shelf=shelf, clock=clock, entropy=entropy)
 
 
-def _to_header(info: KeyInfo, store_id: bytes, cipher: str) -> dict[str, Json]:
-    named: dict[str, Json] = {} if cipher == AES_256_GCM else {_CIPHER: cipher}
-    return named | {
+def _to_header(info: KeyInfo, store_id: bytes) -> dict[str, Json]:
+    return {
         "schema": SCHEMA,
         "store": b64url_encode(store_id),
         "key": str(info.ref),
@@ -258,13 +218,10 @@ def _split(content: bytes, path: Path) -> tuple[bytes, bytes]:
         raise _damaged(path) from error
 
 
-def _from_header(header: bytes, path: Path) -> tuple[KeyInfo, bytes, str]:
+def _from_header(header: bytes, path: Path) -> tuple[KeyInfo, bytes]:
     try:
         members = parse_json_object(header, max_bytes=MAX_KEY_FILE_BYTES, max_depth=1)
-        cipher = members.pop(_CIPHER, AES_256_GCM)
         if members.keys() != _MEMBERS or members["schema"] != SCHEMA:
-            raise _damaged(path)
-        if cipher not in (AES_256_GCM, SM4_GCM):
             raise _damaged(path)
         spki = members["spki"]
         info = KeyInfo(
@@ -273,7 +230,7 @@ def _from_header(header: bytes, path: Path) -> tuple[KeyInfo, bytes, str]:
             created_at=datetime.fromtimestamp(members["created_at"], UTC),
             spki=None if spki is None else b64url_decode(spki),
         )
-        return info, b64url_decode(members["store"]), cipher
+        return info, b64url_decode(members["store"])
     except (
         MalformedError,
         InvalidArgumentError,
