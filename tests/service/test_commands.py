@@ -382,7 +382,8 @@ def test_a_sound_region_is_told_so(founded: Path) -> None:
     seen = {item["topic"]: item for item in json.loads(done.stdout)}
     assert seen["data"]["level"] == "OK"
     assert seen["certificate"]["level"] == "OK"
-    assert {"keys", "database", "clock", "space", "role", "libraries"} <= seen.keys()
+    assert seen["libcrypto"]["level"] == "OK"
+    assert {"keys", "suites", "database", "clock", "space", "role", "libraries"} <= seen.keys()
 
 
 def test_contradictions_are_faults(copy: Path) -> None:
