@@ -17,7 +17,7 @@ from sqlalchemy import select
 from support.requests import AUTHORITY
 from support.running_region import RunningRegion
 from support.served_region import CONTEXT as CALLED
-from support.served_region import ServedRegion, issue_request
+from support.served_region import ServedRegion, issue_request, run
 from support.small_region import SmallRegion
 from yinxin import Indication, Verifier
 from yinxin_ca.keystore import Purpose
@@ -41,6 +41,7 @@ from yinxin_trust.transition import Operation
 from yinxin_trust.trustlisting import build_trust_list, get_anchors
 from yinxin_verifier.certification import suite_of
 
+WITHOUT_SM2 = {"YINXIN_LIBCRYPTO": "libno-such-crypto.so"}
 TABLES = {
     "SM2": replace(EXAMPLE, suite="SM2"),
     "ML-DSA-65": replace(EXAMPLE, suite="ML-DSA-65"),
@@ -168,3 +169,8 @@ def test_a_region_of_sm2_is_served_killed_and_believed(tmp_path: Path) -> None:
     # In the signature of the issuer's JWT, which the first disclosure follows.
     altered[altered.index(b"~") - 20] ^= 1
     assert verifier.verify(bytes(altered)).indication is not Indication.TOTAL_PASSED
+    # A department whose libcrypto has no SM2 verifies all the same, and slower.
+    file = last.save(tmp_path / "last.json")
+    words = ("verify", str(file), "--pack", str(pack), "--state", str(tmp_path / "state"))
+    done = run(*words, "--pin", str(served.credentials / "root.json"), **WITHOUT_SM2)
+    assert done.returncode == 0, done.stdout + done.stderr
