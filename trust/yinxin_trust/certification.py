@@ -15,9 +15,18 @@ from sqlalchemy import Connection, select, update
 
 from yinxin_ca.authority import CertificateAuthority, create_root
 from yinxin_ca.keystore import Purpose
-from yinxin_ca.profile import LICENCE_CA, STATUS_CA, TLS_CA
-from yinxin_ca.register import Register
+from yinxin_ca.location import shard_of
+from yinxin_ca.profile import (
+    LICENCE_CA,
+    MEMBER_CA,
+    SEAL_CA,
+    STATUS_CA,
+    TIMESTAMP_CA,
+    TLS_CA,
+)
+from yinxin_ca.register import Register, is_compromised
 from yinxin_ca.subject import Subject
+from yinxin_proto.certificate import parse
 from yinxin_proto.clock import Clock, Entropy
 from yinxin_proto.jose import x5c_chain
 from yinxin_proto.leaf import evidence_hash
@@ -34,14 +43,19 @@ ISSUING: Final = {
     "licence": (Purpose.LICENCE_CA, LICENCE_CA, "Licence CA"),
     "status": (Purpose.STATUS_CA, STATUS_CA, "Status CA"),
     "tls": (Purpose.TLS_CA, TLS_CA, "TLS CA"),
+    "seal": (Purpose.SEAL_CA, SEAL_CA, "Seal CA"),
+    "timestamp": (Purpose.TIMESTAMP_CA, TIMESTAMP_CA, "Time-stamp CA"),
+    "member": (Purpose.MEMBER_CA, MEMBER_CA, "Member CA"),
 }
 """Issuing authorities by name: key, profile, common name."""
 ROOT: Final = "root"
 ROOT_CRL_LIFETIME: Final = timedelta(days=400)
 """The root's key is offline, so its list is signed when it is opened anyway."""
-CRLS: Final = (ROOT, *ISSUING)
-"""Authorities that publish a revocation list: without the root's, nobody could
+AUTHORITIES: Final = (ROOT, *ISSUING)
+"""Authorities, each with a revocation list: without the root's, nobody could
 tell whether an issuing authority still stands."""
+_IN_REPOSITORY: Final = (ROOT, "licence", "status", "tls")
+"""Authorities of the trust list; a verifier refuses another's list in the repository."""
 
 RegisterFactory = Callable[[str], Register]
 """Opens the register of the authority of a name."""
@@ -58,6 +72,7 @@ def found_authorities(
         register=registers("root"),
         clock=clock,
         entropy=entropy,
+        locations=keyring.namespace.locations(ROOT, online=False),
     )
     issued = {
         name: root.issue(
@@ -79,7 +94,7 @@ def open_authority(
     clock: Clock,
     entropy: Entropy,
 ) -> CertificateAuthority:
-    """Open one authority: ``licence``, ``status``, ``tls``, or the offline ``root``."""
+    """Open one authority: one of `ISSUING`, or the offline ``root``."""
     purpose = Purpose.ROOT if name == ROOT else ISSUING[name][0]
     return CertificateAuthority(
         certificate=getattr(anchors, name),
@@ -87,7 +102,20 @@ def open_authority(
         register=registers(name),
         clock=clock,
         entropy=entropy,
+        locations=keyring.namespace.locations(name, online=name != ROOT),
+        is_compromised=lambda spki: _is_compromised_elsewhere(registers, name, spki),
     )
+
+
+def _is_compromised_elsewhere(registers: RegisterFactory, name: str, spki: bytes) -> bool:
+    others = (registers(other) for other in AUTHORITIES if other != name)
+    return any(is_compromised(register, spki) for register in others)
+
+
+def sign_lists(name: str, authority: CertificateAuthority) -> dict[str, bytes]:
+    """Sign an authority's lists: its own under its name, and its shards' if it has any."""
+    lists = authority.sign_crls(lifetime=crl_lifetime(name))
+    return {name + shard: crl for shard, crl in lists.items()}
 
 
 def crl_lifetime(name: str) -> timedelta:
@@ -108,19 +136,39 @@ def put_crls(conn: Connection, crls: Mapping[str, bytes], clock: Clock) -> None:
     for name, crl in crls.items():
         put_setting(conn, f"crl/{name}", crl.hex())
     if "licence" in crls:
-        _renew_evidence(conn, crls["licence"], milliseconds(clock.now()))
+        _renew_evidence(conn, milliseconds(clock.now()))
     touch(conn)
 
 
 def get_crl(conn: Connection, name: str) -> bytes | None:
-    """Return the newest CRL of an authority."""
+    """Return the newest CRL of an authority, or of a shard of one (``tls-s3``)."""
     text = get_setting(conn, f"crl/{name}")
     return None if text is None else bytes.fromhex(text)
 
 
+def get_crls(conn: Connection, authority: str = "") -> dict[str, bytes]:
+    """Return every list that is kept, or those of one authority, by name."""
+    s = schema.setting.c
+    rows = conn.execute(
+        select(s.name, s.value).where(s.name.like(f"crl/{authority}%")).order_by(s.name)
+    )
+    return {row.name.removeprefix("crl/"): bytes.fromhex(row.value) for row in rows}
+
+
+def get_crl_for(conn: Connection, name: str, certificate: bytes) -> bytes | None:
+    """Return the newest list of an authority that speaks for a certificate of its."""
+    urls = parse(certificate).crl_urls
+    own = get_crl(conn, name + shard_of(urls[0])) if urls else None
+    return own if own is not None else get_crl(conn, name)
+
+
 def crl_targets(crls: Mapping[str, bytes]) -> dict[str, bytes | None]:
-    """Return CRLs as targets of the ``crl`` role."""
-    return {f"crl/{name}.crl": crl for name, crl in crls.items()}
+    """Return the lists of the trust list's authorities as targets of the ``crl`` role."""
+    return {
+        f"crl/{name}.crl": crl
+        for name, crl in crls.items()
+        if name.partition("-")[0] in _IN_REPOSITORY
+    }
 
 
 def put_evidence(conn: Connection, chain: tuple[bytes, ...], crl: bytes, now_ms: int) -> bytes:
@@ -133,10 +181,11 @@ def put_evidence(conn: Connection, chain: tuple[bytes, ...], crl: bytes, now_ms:
     return digest
 
 
-def _renew_evidence(conn: Connection, crl: bytes, now_ms: int) -> None:
+def _renew_evidence(conn: Connection, now_ms: int) -> None:
     k = schema.authority_key
     rows = conn.execute(select(k.c.thumbprint, k.c.x5c).where(k.c.purpose == "licence")).all()
     for row in rows:
         chain = x5c_chain({"x5c": parse_json(row.x5c.encode())})
+        crl = get_crl_for(conn, "licence", chain[0]) or b""
         digest = put_evidence(conn, chain, crl, now_ms)
         conn.execute(update(k).where(k.c.thumbprint == row.thumbprint).values(evidence_hash=digest))

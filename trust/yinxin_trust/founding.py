@@ -22,13 +22,13 @@ from yinxin_trust import schema
 from yinxin_trust.allocation import OPEN_LISTS, open_list
 from yinxin_trust.catalogue import LicenceType, add_type, builtin_types
 from yinxin_trust.certification import (
-    CRLS,
+    AUTHORITIES,
     RegisterFactory,
-    crl_lifetime,
     crl_targets,
     found_authorities,
     open_authority,
     put_crls,
+    sign_lists,
 )
 from yinxin_trust.keyring import Keyring, generate
 from yinxin_trust.ledger import LICENCES, USES
@@ -133,17 +133,18 @@ class Founder:
         conn.execute(schema.authority_key.insert().values(**key_row(version=1, record=record)))
 
     def _crls(self, anchors: RegionAnchors) -> dict[str, bytes]:
-        return {
-            name: open_authority(
+        crls: dict[str, bytes] = {}
+        for name in AUTHORITIES:
+            authority = open_authority(
                 name,
                 anchors=anchors,
                 keyring=self.keyring,
                 registers=self.registers,
                 clock=self.clock,
                 entropy=self.entropy,
-            ).sign_crl(lifetime=crl_lifetime(name))
-            for name in CRLS
-        }
+            )
+            crls |= sign_lists(name, authority)
+        return crls
 
 
 def catalogue_targets(types: list[LicenceType]) -> dict[str, bytes | None]:

@@ -14,7 +14,7 @@ from yinxin_proto.clock import Clock
 from yinxin_proto.crl import RevocationList, parse_crl
 from yinxin_proto.error import IntegrityError
 from yinxin_proto.signature import Suite
-from yinxin_trust.certification import get_crl
+from yinxin_trust.certification import get_crls
 from yinxin_trust.storage import Storage
 from yinxin_trust.trustlisting import get_anchors
 
@@ -34,28 +34,34 @@ class PeerRevocation:
         self._storage = storage
         self._suite = suite
         self._clock = clock
-        self._der: bytes | None = None
-        self._list: RevocationList | None = None
+        self._ders: dict[str, bytes] = {}
+        self._lists: tuple[RevocationList, ...] = ()
         self._looked: datetime | None = None
 
     def __call__(self, certificate: Certificate) -> bool:
-        """Tell whether the newest list names the certificate.
+        """Tell whether the newest list that speaks for the certificate names it.
 
         Raises:
-            IntegrityError: There is no list, or one that the authority did not
-                sign: nobody is believed then (``TLS_CRL``).
+            IntegrityError: There is no such list, or one that the authority did
+                not sign: nobody is believed then (``TLS_CRL``).
         """
         now = self._clock.now()
         if self._looked is None or not timedelta(0) <= now - self._looked < LOOK_AGAIN:
             self._look(now)
-        if self._list is None:
-            raise IntegrityError("the database holds no TLS revocation list", reason="TLS_CRL")
-        return self._list.is_revoked(certificate.serial_number, now)
+        speaking = [listed for listed in self._lists if listed.covers(certificate)]
+        if not speaking:
+            raise IntegrityError(
+                "the database holds no TLS revocation list for this certificate", reason="TLS_CRL"
+            )
+        return any(listed.is_revoked(certificate.serial_number, now) for listed in speaking)
 
     def _look(self, now: datetime) -> None:
         with self._storage.read() as conn:
-            der, anchor = get_crl(conn, "tls"), get_anchors(conn).tls
-        if der is not None and der != self._der:
-            self._list = parse_crl(der).verify(parse(anchor), suite=self._suite)
-            self._der = der
+            ders, anchor = get_crls(conn, "tls"), get_anchors(conn).tls
+        if ders != self._ders:
+            issuer = parse(anchor)
+            self._lists = tuple(
+                parse_crl(der).verify(issuer, suite=self._suite) for der in ders.values()
+            )
+            self._ders = ders
         self._looked = now

@@ -15,15 +15,15 @@ from sqlalchemy import Connection
 from yinxin_proto.clock import Clock, Entropy
 from yinxin_proto.repository import DELEGATED, Expiry, RepositoryView
 from yinxin_trust.certification import (
-    CRLS,
     ISSUING,
     RegisterFactory,
-    crl_lifetime,
     crl_targets,
     get_crl,
+    get_crls,
     is_crl_due,
     open_authority,
     put_crls,
+    sign_lists,
 )
 from yinxin_trust.keyring import Keyring
 from yinxin_trust.publication import Publication, first_root, reader
@@ -108,14 +108,13 @@ class Refresher:
         return changes if changes or aged else None
 
     def _crls(self, conn: Connection, view: RepositoryView, now: datetime) -> _Targets:
-        signed = {
-            name: self._sign_crl(conn, name)
-            for name in ISSUING
-            if is_crl_due(get_crl(conn, name), name, now)
-        }
+        signed: dict[str, bytes] = {}
+        for name in ISSUING:
+            if is_crl_due(get_crl(conn, name), name, now):
+                signed |= self._sign_lists(conn, name)
         if signed:
             put_crls(conn, signed, self._clock)
-        held = {name: crl for name in CRLS if (crl := get_crl(conn, name)) is not None}
+        held = get_crls(conn)
         published = set(view.paths("crl"))
         return {
             path: crl
@@ -123,7 +122,7 @@ class Refresher:
             if path not in published or view.target(path) != crl
         }
 
-    def _sign_crl(self, conn: Connection, name: str) -> bytes:
+    def _sign_lists(self, conn: Connection, name: str) -> dict[str, bytes]:
         authority = open_authority(
             name,
             anchors=get_anchors(conn),
@@ -132,7 +131,7 @@ class Refresher:
             clock=self._clock,
             entropy=self._entropy,
         )
-        return authority.sign_crl(lifetime=crl_lifetime(name))
+        return sign_lists(name, authority)
 
 
 def refresh(region: Region) -> bool:

@@ -39,6 +39,8 @@ def _violations(settings: Settings) -> Iterator[Violation]:
     yield from _refused("name", lambda: Subject(organisation=region.name))
     yield from _refused("suite", lambda: suite(region.suite))
     yield from _refused("listen", lambda: split_address(server.listen))
+    if settings.http.listen:
+        yield from _refused("http", lambda: split_address(settings.http.listen))
     for host in server.names:
         yield from _refused("host", partial(AlternativeNames, dns=(host,)))
     for host in server.addresses:

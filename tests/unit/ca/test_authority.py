@@ -70,7 +70,10 @@ def test_a_certificate_says_where_its_authority_publishes(region: Hierarchy) -> 
         "http://licences.example.cn/crl/status-ca.crl",
     )
     access = certificate.extensions.get_extension_for_class(x509.AuthorityInformationAccess)
-    assert access.value[0].access_location.value == "http://licences.example.cn/ca/status-ca.cer"
+    assert [entry.access_location.value for entry in access.value] == [
+        "http://licences.example.cn/ocsp",
+        "http://licences.example.cn/ca/status-ca.cer",
+    ]
 
 
 def test_an_authority_key_is_named_by_its_identifier_alone(region: Hierarchy) -> None:

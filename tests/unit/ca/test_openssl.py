@@ -62,7 +62,7 @@ def test_openssl_verifies_our_ocsp_answers(tmp_path: Path) -> None:
     )
     responder = OcspResponder(delegations=lambda: [delegation], clock=region.clock, lifetime=HOUR)
     leaf = region.licence_certificate()
-    arguments = [
+    arguments: list[str | Path] = [
         *("-issuer", _pem(tmp_path / "issuer.pem", issuer.der)),
         *("-cert", _pem(tmp_path / "leaf.pem", leaf)),
     ]
@@ -119,8 +119,13 @@ def test_openssl_verifies_our_time_stamps(tmp_path: Path, digest: str, enclosed:
     request = office.ask(digest, *(["-cert"] if enclosed else []))
     response = tmp_path / "response.tsr"
     response.write_bytes(office.authority.answer(request.read_bytes()).der)
-    chain = [] if enclosed else ["-untrusted", _pem(tmp_path / "chain.pem", *office.chain)]
-    anchors = ["-CAfile", _pem(tmp_path / "root.pem", office.region.root.certificate)]
+    chain: list[str | Path] = (
+        [] if enclosed else ["-untrusted", _pem(tmp_path / "chain.pem", *office.chain)]
+    )
+    anchors: list[str | Path] = [
+        "-CAfile",
+        _pem(tmp_path / "root.pem", office.region.root.certificate),
+    ]
 
     def verify(*what: str | Path) -> subprocess.CompletedProcess[str]:
         return openssl("ts", "-verify", *what, "-in", response, *anchors, *chain)

@@ -23,7 +23,7 @@ from yinxin_trust.command.passphrase import (
 from yinxin_trust.command.speech import terminal_of
 from yinxin_trust.publication import first_root
 from yinxin_trust.region import Region
-from yinxin_trust.settings import DatabaseTable, RegionTable, ServerTable, Settings
+from yinxin_trust.settings import DatabaseTable, HttpTable, RegionTable, ServerTable, Settings
 from yinxin_trust.settingscheck import check_settings
 
 app: Final = typer.Typer(no_args_is_help=True, add_completion=False)
@@ -46,6 +46,10 @@ def init(
     database: Annotated[str, typer.Option("--database", metavar="URL", show_default=False)] = "",
     suite: Annotated[str, typer.Option("--suite", metavar="SUITE")] = ES256.name,
     listen: Annotated[str, typer.Option("--listen", metavar="HOST:PORT")] = _DEFAULT.listen,
+    http: Annotated[str, typer.Option("--http", metavar="HOST:PORT", show_default=False)] = "",
+    public_url: Annotated[
+        str, typer.Option("--public-url", metavar="URL", show_default=False)
+    ] = "",
     host: Annotated[list[str] | None, typer.Option("--host", show_default=False)] = None,
     passphrase_file: PassphraseFile = None,
     offline_passphrase_file: OfflinePassphraseFile = None,
@@ -60,6 +64,7 @@ def init(
         region=RegionTable(code=code, domain=domain, name=name, suite=suite),
         database=DatabaseTable(url=database),
         server=ServerTable(listen=listen, names=names, addresses=addresses),
+        http=HttpTable(listen=http, public_url=public),
     )
     check_settings(settings)
     online, offline = passphrases.new()
