@@ -64,7 +64,7 @@ def init(
         region=RegionTable(code=code, domain=domain, name=name, suite=suite),
         database=DatabaseTable(url=database),
         server=ServerTable(listen=listen, names=names, addresses=addresses),
-        http=HttpTable(listen=http, public_url=public),
+        http=HttpTable(listen=http, public_url=public_url),
     )
     check_settings(settings)
     online, offline = passphrases.new()
