@@ -24,9 +24,10 @@ from yinxin_proto.error import VerificationError
 from yinxin_proto.jose import x5c_chain
 from yinxin_proto.keybinding import bind, confirmation_key, verify_key_binding
 from yinxin_proto.licence import LicenceFile
+from yinxin_proto.signature import PublicKey
 from yinxin_proto.suite import ES256, SM2, Suite, suite
 from yinxin_trust import schema
-from yinxin_trust.certification import CRLS, get_crl
+from yinxin_trust.certification import AUTHORITIES, get_crl
 from yinxin_trust.cipher import AES_256, SM4
 from yinxin_trust.keyring import OFFLINE, ONLINE
 from yinxin_trust.refresh import refresh
@@ -83,7 +84,7 @@ def test_a_licence_is_signed_hashed_and_certified_by_it(running: RunningRegion, 
 def test_every_revocation_list_holds(running: RunningRegion) -> None:
     with running.region.storage.read() as conn:
         anchors = get_anchors(conn)
-        lists = {name: get_crl(conn, name) for name in CRLS}
+        lists = {name: get_crl(conn, name) for name in AUTHORITIES}
     for name, der in lists.items():
         issuer = parse_certificate(getattr(anchors, name))
         assert der is not None
@@ -120,10 +121,15 @@ def test_a_holder_presents_with_a_key_of_the_suite() -> None:
         assert confirmed == key.public_key
         now = small.clock.now()
         shown = sdjwt.parse(bind(token, signer=key, audience="窗口", nonce="n", issued_at=now))
-        expected = {"audience": "窗口", "nonce": "n", "now": now, "max_age": timedelta(minutes=5)}
-        verify_key_binding(shown, key.public_key, **expected)
+
+        def check(holder: PublicKey) -> None:
+            verify_key_binding(
+                shown, holder, audience="窗口", nonce="n", now=now, max_age=timedelta(minutes=5)
+            )
+
+        check(key.public_key)
         with pytest.raises(VerificationError):
-            verify_key_binding(shown, SM2.generate().public_key, **expected)
+            check(SM2.generate().public_key)
 
 
 def test_a_licence_key_of_another_suite_is_refused(running: RunningRegion, own: Suite) -> None:

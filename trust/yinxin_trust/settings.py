@@ -11,6 +11,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Final
 
+from yinxin_ca.location import Locations
 from yinxin_edge.config import load, load_file
 from yinxin_proto.error import ConfigurationError
 from yinxin_proto.suite import suite
@@ -110,6 +111,33 @@ class KeysTable:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class HttpTable:
+    """``[http]``: lists, certificates, OCSP and time-stamps, over plain HTTP."""
+
+    listen: str = ""
+    """``host:port``; empty: nothing is served over HTTP."""
+    public_url: str = ""
+    """``http://host[:port]`` under which others reach it; stands in new certificates."""
+    crl_shards: int = 1
+    """Into how many revocation lists an authority's new certificates are sorted."""
+    threads: int = 8
+    """Requests answered at once."""
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.threads <= 256:
+            raise ConfigurationError("threads: 1 to 256", reason="HTTP")
+        if self.public_url.endswith("/"):
+            raise ConfigurationError("public_url: without a slash at its end", reason="HTTP")
+        if self.crl_shards != 1 and not self.public_url:
+            raise ConfigurationError(
+                "crl_shards: shards are found by their URL; set public_url", reason="HTTP"
+            )
+        if self.public_url:
+            # What would stand in certificates is refused here, not in the middle of signing one.
+            Locations(crl=f"{self.public_url}/crl/x.crl", shards=self.crl_shards)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """All of ``region.toml``."""
 
@@ -117,11 +145,18 @@ class Settings:
     database: DatabaseTable = field(default_factory=DatabaseTable)
     server: ServerTable = field(default_factory=ServerTable)
     keys: KeysTable = field(default_factory=KeysTable)
+    http: HttpTable = field(default_factory=HttpTable)
 
     @property
     def namespace(self) -> Namespace:
         """The names that the region gives out."""
-        return Namespace(code=self.region.code, domain=self.region.domain, name=self.region.name)
+        return Namespace(
+            code=self.region.code,
+            domain=self.region.domain,
+            name=self.region.name,
+            public_url=self.http.public_url,
+            crl_shards=self.http.crl_shards,
+        )
 
     @property
     def suites(self) -> RegionSuites:
@@ -172,6 +207,10 @@ def write_settings(directory: Path, settings: Settings) -> None:
     lines += [f"names = [{', '.join(map(_toml, settings.server.names))}]"]
     lines += [f"addresses = [{', '.join(map(_toml, settings.server.addresses))}]"]
     lines += [f"workers = {settings.server.workers}", ""]
+    if settings.http != HttpTable():
+        lines += ["[http]", f"listen = {_toml(settings.http.listen)}"]
+        lines += [f"public_url = {_toml(settings.http.public_url)}"]
+        lines += [f"crl_shards = {settings.http.crl_shards}", ""]
     (directory / FILE).write_text("\n".join(lines), encoding="utf-8")
 
 

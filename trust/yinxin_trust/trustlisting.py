@@ -23,7 +23,7 @@ from yinxin_trust.keyinventory import KeyVersion, known
 from yinxin_trust.namespace import Namespace
 from yinxin_trust.storage import put_setting, require_setting
 
-_CAS = ("root", "licence", "status", "tls")
+_CAS = ("root", "licence", "status", "tls", "seal", "timestamp", "member")
 _REGION = ""
 """``authority_key.authority_code`` of the region's own keys."""
 
@@ -36,6 +36,11 @@ class RegionAnchors:
     licence: bytes
     status: bytes
     tls: bytes
+    seal: bytes
+    """Of seals and personal signatures; licences do not depend on it."""
+    timestamp: bytes
+    member: bytes
+    """Of departments and operators."""
 
 
 def put_anchors(conn: Connection, anchors: RegionAnchors) -> None:

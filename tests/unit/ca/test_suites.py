@@ -25,7 +25,7 @@ from yinxin_proto.mldsa import ML_DSA_65
 from yinxin_proto.sm2 import SM2
 from yinxin_proto.suite import ES256, Suite
 
-MIXES = {
+MIXES: dict[str, tuple[Suite, Suite]] = {
     "SM2": (SM2, SM2),
     "SM2 under ML-DSA-65": (SM2, ML_DSA_65),
     "ES256 under ML-DSA-65": (ES256, ML_DSA_65),
@@ -59,9 +59,10 @@ def renumbered(der: bytes) -> bytes:
 
 def test_every_chain_holds_by_the_suite_of_each_issuer(region: Hierarchy) -> None:
     suites = suites_of(region)
-    authorities = {"licence": region.licences, "status": region.status}
-    for name, leaf in region.leaves().items():
-        middle = authorities.get(name, region.tls).certificate
+    authorities = [region.licences, region.status, region.tls]
+    above = {parse(authority.certificate).subject: authority for authority in authorities}
+    for leaf in (region.licence_certificate(), region.status_certificate()):
+        middle = above[parse(leaf).issuer].certificate
         verify_chain(
             [parse(leaf), parse(middle)],
             parse(region.root.certificate),
@@ -72,7 +73,8 @@ def test_every_chain_holds_by_the_suite_of_each_issuer(region: Hierarchy) -> Non
 
 def test_a_link_is_refused_under_another_suite(region: Hierarchy) -> None:
     child, issuer = parse(region.licences.certificate), parse(region.root.certificate)
-    for other in {ES256, SM2, ML_DSA_65} - {region.root_suite}:
+    every: tuple[Suite, ...] = (ES256, SM2, ML_DSA_65)
+    for other in (suite for suite in every if suite is not region.root_suite):
         with pytest.raises(VerificationError) as caught:
             verify_link(child, issuer, other, intermediates=0)
         assert caught.value.reason == "CHAIN_ALGORITHM"
