@@ -26,6 +26,7 @@ from yinxin_proto.repository_draft import (
     draft_timestamp,
     new_delegations,
 )
+from yinxin_proto.repository_key import tuf_key
 from yinxin_proto.repository_metadata import (
     DELEGATED,
     ROOT,
@@ -39,7 +40,6 @@ from yinxin_proto.repository_metadata import (
     parse,
     target_path,
 )
-from yinxin_proto.repository_key import tuf_key
 from yinxin_proto.repository_walk import MAX_ROTATIONS, Read, check_targets
 from yinxin_proto.signature import PublicKey, Signer
 

@@ -4,22 +4,17 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from datetime import timedelta
 
 import pytest
 
 from support.requests import AUTHORITY
 from support.small_region import SmallRegion
-from yinxin_ca.keystore import KeyRef, Purpose
-from yinxin_proto.error import FailedPreconditionError
-from yinxin_proto.es256 import ES256
-from yinxin_proto.keyrecord import KeyState
-from yinxin_trust.keyinventory import active, inventory, versions
+from yinxin_ca.keystore import Purpose
+from yinxin_trust.keyinventory import inventory, versions
 from yinxin_trust.keystage import Stage
 from yinxin_trust.preflight import preflight
 from yinxin_trust.refresh import refresh
 from yinxin_trust.rotation.engine import Rotation
-from yinxin_trust.rotation.trustkey import published_trust
 from yinxin_trust.soundness import log_verifiers
 
 REGION = "350300"
