@@ -55,6 +55,9 @@ class CertificatePurpose(StrEnum):
     """A department's requests; of UUID ef79c313-d3c9-52e3-9dfc-42318fc9742d."""
     OPERATION_SIGNING = "1.2.840.113556.1.8000.2554.22537.33541.13581.21112.33156.10926006.2740040"
     """An operator's own operations; of UUID 58098305-350d-5278-8184-a6b7b629cf48."""
+    CHECKPOINT_SIGNING = "1.2.840.113556.1.8000.2554.23805.47599.13842.20551.46459.6309408.13072416"
+    """A log's ML-DSA-44 cosigner, under the parallel root; of UUID
+    5cfdb9ef-3612-5047-b57b-604620c77820, in the same arc."""
 
 
 _TLS: Final = frozenset({CertificatePurpose.TLS_SERVER, CertificatePurpose.TLS_CLIENT})

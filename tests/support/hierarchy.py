@@ -9,6 +9,7 @@ from yinxin_ca.authority import CertificateAuthority, create_root
 from yinxin_ca.keystore import KeyRef, Purpose
 from yinxin_ca.location import Locations
 from yinxin_ca.profile import (
+    COSIGNER,
     DEPARTMENT,
     LICENCE,
     LICENCE_CA,
@@ -16,6 +17,7 @@ from yinxin_ca.profile import (
     OCSP_RESPONDER,
     OPERATOR,
     PERSONAL_SIGNATURE,
+    PQ_ROOT,
     SEAL,
     SEAL_CA,
     STATUS,
@@ -30,8 +32,9 @@ from yinxin_ca.profile import (
 from yinxin_ca.register import InMemoryRegister
 from yinxin_ca.software import SoftwareKeyStore, in_memory_key_store
 from yinxin_ca.subject import AlternativeNames, Subject, principal_uri
+from yinxin_proto.logkey import log_uri
 from yinxin_proto.signature import PublicKey
-from yinxin_proto.suite import ES256, Suite
+from yinxin_proto.suite import ES256, ML_DSA_65, Suite
 
 REGION = "350399"
 DOMAIN = "licences.example.cn"
@@ -55,6 +58,8 @@ class Hierarchy:
     entropy: SeededEntropy = field(default_factory=SeededEntropy)
     keys: SoftwareKeyStore = field(init=False)
     root: CertificateAuthority = field(init=False)
+    parallel: CertificateAuthority = field(init=False)
+    """The ML-DSA-65 root of the logs' cosigners."""
     root_register: InMemoryRegister = field(default_factory=InMemoryRegister)
     registers: dict[Purpose, InMemoryRegister] = field(default_factory=dict)
 
@@ -71,6 +76,14 @@ class Hierarchy:
         self.licences = self._issuing(Purpose.LICENCE_CA, LICENCE_CA)
         self.status = self._issuing(Purpose.STATUS_CA, STATUS_CA)
         self.tls = self._issuing(Purpose.TLS_CA, TLS_CA)
+        self.parallel = create_root(
+            subject=Subject(organisation=ORGANISATION, common_name=f"{REGION} Parallel Root CA 1"),
+            signer=self.keys.generate(KeyRef(REGION, Purpose.PQ_ROOT), ML_DSA_65),
+            register=InMemoryRegister(),
+            clock=self.clock,
+            entropy=self.entropy,
+            profile=PQ_ROOT,
+        )
         self.seals = self._issuing(Purpose.SEAL_CA, SEAL_CA)
         self.timestamps = self._issuing(Purpose.TIMESTAMP_CA, TIMESTAMP_CA)
         self.members = self._issuing(Purpose.MEMBER_CA, MEMBER_CA)
@@ -123,6 +136,15 @@ class Hierarchy:
             subject=Subject(organisation=ORGANISATION, common_name="housing-bureau"),
             public_key=ES256.generate().public_key,
             names=AlternativeNames(uri=principal_uri(DOMAIN, "housing-bureau")),
+        )
+
+    def cosigner_certificate(self, origin: str, key: PublicKey) -> bytes:
+        """Certify a log's ML-DSA-44 key."""
+        return self.parallel.issue(
+            COSIGNER,
+            subject=Subject(organisation=ORGANISATION, common_name="log cosigner"),
+            public_key=key,
+            names=AlternativeNames(uri=log_uri(origin)),
         )
 
     def seal_certificate(self) -> bytes:
