@@ -139,6 +139,10 @@ class Rotation:
             )
         return found
 
+    def covers(self, purpose: Purpose) -> bool:
+        """Tell whether keys of a purpose rotate here."""
+        return purpose in self._plans
+
     # --- the five steps -------------------------------------------------------------
 
     def prepare(self, owner: str, purpose: Purpose) -> KeyVersion:
@@ -365,10 +369,14 @@ class Rotation:
                 Step.DESTROY: self.destroy,
             }[step](key.ref)
             taken += 1
-        for plan in self._plans.values():
-            while plan.work():
-                self._reached("work: a batch")
+        for purpose in self._plans:
+            self.work(purpose)
         return taken
+
+    def work(self, purpose: Purpose) -> None:
+        """Do what a rotation leaves to the background, until nothing of it is left."""
+        while self.plan(purpose).work():
+            self._reached("work: a batch")
 
     def due_log_key(self, log_number: int) -> KeyRef | None:
         """Return the key that a log is to go on with from now on, if there is one."""
