@@ -135,7 +135,7 @@ def _until_done(
 
 def _show_steps(terminal: Terminal, region: Region, directory: Path, progress: Progress) -> None:
     for step, ref in progress.steps:
-        terminal.line("key.done", step=terminal.text(f"key.step.{step}"), key=str(ref))
+        terminal.line("key.done", step=terminal.text(f"key.step.{step}"), ref=str(ref))
         if step is Step.ACTIVATE and ref.purpose in (Purpose.TLS_SERVER, Purpose.TLS_CA):
             # Running servers see the file change; they need not be told.
             ServerCertificate(region=region, directory=directory).ensure()
