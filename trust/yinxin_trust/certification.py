@@ -39,6 +39,7 @@ from yinxin_trust import schema
 from yinxin_trust.directory import touch
 from yinxin_trust.keyinventory import KeyVersion, known
 from yinxin_trust.keyring import ISSUING_CA, Keyring
+from yinxin_trust.keystage import Stage
 from yinxin_trust.rows import milliseconds
 from yinxin_trust.storage import get_setting, put_setting
 from yinxin_trust.trustlisting import RegionAnchors
@@ -180,6 +181,12 @@ def sign_lists(
     """Sign an authority's lists: its own under its label, and its shards' if it has any."""
     lists = authority.sign_crls(lifetime=lifetime or crl_lifetime(label))
     return {label + shard: crl for shard, crl in lists.items()}
+
+
+def tls_anchors(conn: Connection) -> tuple[bytes, ...]:
+    """Return the TLS CAs whose certificates are accepted: all that were published and stand."""
+    fallen = {Stage.SUSPENDED, Stage.COMPROMISED}
+    return tuple(ca.certificate for ca in issuing_cas(conn, "tls") if ca.key.stage not in fallen)
 
 
 def crl_lifetime(label: str) -> timedelta:

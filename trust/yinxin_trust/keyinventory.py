@@ -130,6 +130,13 @@ def inventory(conn: Connection) -> list[KeyVersion]:
     return [_read(row) for row in conn.execute(select(schema.key_version).order_by(*order))]
 
 
+def staged(conn: Connection, stages: Sequence[Stage]) -> list[KeyVersion]:
+    """Return every version, whoever's and whatever for, that is in one of the stages."""
+    query = select(schema.key_version).where(_k.stage.in_([stage.value for stage in stages]))
+    order = (_k.purpose, _k.owner, _k.version)
+    return [_read(row) for row in conn.execute(query.order_by(*order))]
+
+
 def known(conn: Connection, purpose: Purpose) -> list[KeyVersion]:
     """Return every version of a purpose that was ever published, whoever's, oldest first."""
     query = select(schema.key_version).where(
