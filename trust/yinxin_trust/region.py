@@ -346,7 +346,7 @@ class Region:
                 raise _unusable(directory, error) from error
             write_settings(draft, settings)
             second = passphrase if offline_passphrase is None else offline_passphrase
-            make = {"clock": clock, "entropy": entropy}
+            make = {"clock": clock, "entropy": entropy, "cipher": settings.key_file_cipher}
             online = create_key_store(draft / KEYS, passphrase=passphrase, **make)  # type: ignore[arg-type]
             offline = create_key_store(draft / OFFLINE, passphrase=second, **make)  # type: ignore[arg-type]
             storage = Storage(Database.open(settings.database_url(draft)))

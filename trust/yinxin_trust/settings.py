@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from yinxin_ca.location import Locations
+from yinxin_ca.storecipher import AES_256_GCM, SM4_GCM
 from yinxin_edge.config import load, load_file
 from yinxin_proto.error import ConfigurationError
 from yinxin_proto.suite import suite
@@ -167,6 +168,11 @@ class Settings:
         """
         own = suite(self.region.suite)
         return RegionSuites(own, suite(self.region.root_suite) if self.region.root_suite else own)
+
+    @property
+    def key_file_cipher(self) -> str:
+        """What the region's key directories are sealed under."""
+        return SM4_GCM if self.suites.is_commercial else AES_256_GCM
 
     def database_url(self, directory: Path) -> str:
         """Return where the database is."""
