@@ -25,7 +25,13 @@ from pkcs11.constants import TokenFlag
 from pkcs11.types import SignMixin
 
 from yinxin_ca.pkcs11_module import Module, gone, open_module
-from yinxin_proto.error import ConfigurationError, KeyStoreError, WrongPassphraseError, YinxinError
+from yinxin_proto.error import (
+    ConfigurationError,
+    KeyStoreError,
+    UnavailableError,
+    WrongPassphraseError,
+    YinxinError,
+)
 
 T = TypeVar("T")
 
@@ -33,7 +39,7 @@ MAX_SESSIONS: Final = 16
 """Of one process on one token; more threads wait their turn."""
 
 _LOOKS: Final = 6
-_LOOK_PAUSE: Final = timedelta(milliseconds=60)
+_LOOK_PAUSE: Final = timedelta(milliseconds=100)
 _PIN_FAULTS: Final = (fault.PinIncorrect, fault.PinInvalid, fault.PinLenRange)
 _ANSWERS: Final = (
     fault.MechanismInvalid,
@@ -245,8 +251,7 @@ def connect(address: TokenAddress, *, pin: str) -> Connection:
     with _connecting:
         found = _connections.get(address)
         if found is None or (found.is_refused and not found.accepts(pin)):
-            found = Connection(address, pin)
-            _require_token(found)
+            found = _open_patiently(Connection(address, pin))
             _connections[address] = found
         elif not found.accepts(pin):
             raise WrongPassphraseError(
@@ -257,23 +262,34 @@ def connect(address: TokenAddress, *, pin: str) -> Connection:
     return found
 
 
-def _require_token(connection: Connection) -> None:
-    """Find the token; more than once, for a module may be reading what others write.
+def _open_patiently(connection: Connection) -> Connection:
+    """Find the token and log in; looks more than once, but offers the PIN once.
 
-    SoftHSM does not see a token whose file another process is just rewriting,
-    as it does at each login (tried: processes of one service start together).
+    SoftHSM does not see a token, or fails, while another process is rewriting
+    the token's file, as it does at each login (tried: the processes of one
+    service start together).
     """
-    module, label = open_module(connection.address.module), connection.address.label
-    count = 0
+    module, address = open_module(connection.address.module), connection.address
+    lost: UnavailableError | None = None
     for attempt in range(_LOOKS):
         if attempt:
             time.sleep(_LOOK_PAUSE.total_seconds())
+            module.note_presence()
+        try:
+            count = _count_tokens(module, address.label)
+            if count == 1:
+                connection.run(lambda _: None)
+                return connection
             module.restart(module.generation)
-        count = _count_tokens(module, label)
-        if count == 1:
-            return
+            lost = None
+        except WrongPassphraseError:
+            return connection
+        except UnavailableError as error:
+            lost = error
+    if lost is not None:
+        raise lost
     raise ConfigurationError(
-        f"{connection.address.module} has {count} tokens labelled {label}; name one that "
+        f"{address.module} has no token, or several, labelled {address.label}; name one that "
         "there is once (pkcs11-tool --list-token-slots), and check that the module finds its "
         "own settings",
         reason="TOKEN_UNKNOWN",

@@ -32,6 +32,7 @@ from yinxin_trust.command.clientfolder import Client as EnrolledClient
 from yinxin_trust.command.clientfolder import ClientFolder
 from yinxin_trust.command.enrolment import enrol
 from yinxin_trust.directory import touch
+from yinxin_trust.keysettings import KeysTable
 from yinxin_trust.region import Region
 from yinxin_trust.registration import NewAuthority
 from yinxin_trust.settings import DatabaseTable, RegionTable, ServerTable, Settings
@@ -82,13 +83,21 @@ class ServedRegion:
     credentials: Path
 
     @classmethod
-    def found(cls, root: Path, *, database: str = "", workers: int = 2) -> Self:
+    def found(
+        cls,
+        root: Path,
+        *,
+        database: str = "",
+        workers: int = 2,
+        keys: KeysTable | None = None,
+    ) -> Self:
         """Found it below ``root``, with one authority and one type."""
         directory, credentials = root / "region", root / "client"
         settings = Settings(
             region=RegionTable(code=REGION, domain="putian.example", name="莆田市（示例）"),
             database=DatabaseTable(url=database),
             server=ServerTable(workers=workers),
+            keys=keys or KeysTable(),
         )
         Region.create(directory, settings, passphrase=PASSPHRASE)
         with Region.open(directory, passphrase=PASSPHRASE, offline_passphrase=PASSPHRASE) as region:

@@ -18,6 +18,7 @@ from typing import Any, Final
 
 from sqlalchemy import Column, func, select, text
 
+from yinxin_ca.routed import RoutedKeyStore
 from yinxin_proto.certificate import parse
 from yinxin_proto.crl import parse_crl
 from yinxin_proto.error import YinxinError
@@ -118,6 +119,8 @@ class Diagnosis:
             else:
                 keyring.online.signer(info.ref)
         yield Observation("keys", Level.OK, "keys", {"count": len(keyring.online.list())})
+        if isinstance(keyring.online, RoutedKeyStore):
+            yield from self._stores(keyring.online)
         if keyring.offline is not None:
             count = len(keyring.offline.list())
             yield Observation("offline", Level.NOTE, "offline.here", {"count": count})
@@ -125,6 +128,22 @@ class Diagnosis:
             yield Observation("offline", Level.NOTE, "offline.shut")
         else:
             yield Observation("offline", Level.OK, "offline.away")
+
+    def _stores(self, online: RoutedKeyStore) -> Iterator[Observation]:
+        """Say which store holds what, where there is more than one."""
+        if len(online.routes) == 1:
+            return
+        for route in online.routes:
+            values: dict[str, object] = {"store": route.name}
+            try:
+                held = route.store.list()
+            except YinxinError as error:
+                values |= {"code": error.reason, "detail": error.message}
+                yield Observation("stores", Level.FAULT, "stores.silent", values)
+                continue
+            purposes = ", ".join(sorted({info.ref.purpose for info in held})) or "-"
+            values |= {"count": len(held), "purposes": purposes}
+            yield Observation("stores", Level.OK, "stores.answers", values)
 
     def _permissions(self) -> Iterator[Observation]:
         paths = [self.directory / KEYS, self.directory / OFFLINE]

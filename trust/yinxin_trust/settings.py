@@ -6,7 +6,7 @@ inside every licence; the rest may change between starts.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Final
@@ -14,6 +14,7 @@ from typing import Final
 from yinxin_edge.config import load, load_file
 from yinxin_proto.error import ConfigurationError
 from yinxin_proto.suite import suite
+from yinxin_trust.keysettings import KeysTable, Pkcs11Table, RemoteTable, SdfTable
 from yinxin_trust.namespace import Namespace
 from yinxin_trust.suites import RegionSuites
 
@@ -79,6 +80,7 @@ class Settings:
     region: RegionTable
     database: DatabaseTable = field(default_factory=DatabaseTable)
     server: ServerTable = field(default_factory=ServerTable)
+    keys: KeysTable = field(default_factory=KeysTable)
 
     @property
     def namespace(self) -> Namespace:
@@ -134,6 +136,8 @@ def write_settings(directory: Path, settings: Settings) -> None:
     lines += [f"names = [{', '.join(map(_toml, settings.server.names))}]"]
     lines += [f"addresses = [{', '.join(map(_toml, settings.server.addresses))}]"]
     lines += [f"workers = {settings.server.workers}", ""]
+    for item in fields(settings.keys):
+        lines += _store_lines(item.name, getattr(settings.keys, item.name))
     (directory / FILE).write_text("\n".join(lines), encoding="utf-8")
 
 
@@ -168,6 +172,48 @@ def write_database_url(directory: Path, url: str) -> None:
         raise ConfigurationError(
             f"cannot write {path}: {error.strerror}", reason="SETTINGS_FILE"
         ) from error
+
+
+def load_keys(path: Path) -> KeysTable:
+    """Read ``[keys]`` from a file of its own, for a founding.
+
+    Files that it names are looked for beside it: the region's directory, to
+    which they are relative otherwise, is not there yet.
+
+    Raises:
+        ConfigurationError: As `load_file`.
+    """
+    keys, beside = load_file(_KeysFile, path).keys, path.absolute().parent
+
+    def absolute(name: str) -> str:
+        return str(beside / name) if name else ""
+
+    return KeysTable(
+        pkcs11=replace(keys.pkcs11, pin_file=absolute(keys.pkcs11.pin_file)),
+        sdf=replace(keys.sdf, code_file=absolute(keys.sdf.code_file)),
+        remote=replace(keys.remote, credentials=absolute(keys.remote.credentials)),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _KeysFile:
+    keys: KeysTable
+
+
+def _store_lines(name: str, table: Pkcs11Table | SdfTable | RemoteTable) -> list[str]:
+    if not table.purposes:
+        return []
+    lines = [f"[keys.{name}]"]
+    for item in fields(table):
+        value = getattr(table, item.name)
+        if isinstance(value, tuple):
+            text = f"[{', '.join(_toml(str(part)) for part in value)}]"
+        elif isinstance(value, timedelta):
+            text = f'"{value // timedelta(milliseconds=1)}ms"'
+        else:
+            text = str(value) if isinstance(value, int) else _toml(value)
+        lines.append(f"{item.name} = {text}")
+    return [*lines, ""]
 
 
 def _toml(text: str) -> str:

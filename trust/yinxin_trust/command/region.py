@@ -22,9 +22,10 @@ from yinxin_trust.command.passphrase import (
     PassphraseSource,
 )
 from yinxin_trust.command.speech import terminal_of
+from yinxin_trust.keysettings import KeysTable
 from yinxin_trust.publication import first_root
 from yinxin_trust.region import Region
-from yinxin_trust.settings import DatabaseTable, RegionTable, ServerTable, Settings
+from yinxin_trust.settings import DatabaseTable, RegionTable, ServerTable, Settings, load_keys
 from yinxin_trust.settingscheck import check_settings
 
 app: Final = typer.Typer(no_args_is_help=True, add_completion=False)
@@ -51,6 +52,7 @@ def init(
     ] = "",
     listen: Annotated[str, typer.Option("--listen", metavar="HOST:PORT")] = _DEFAULT.listen,
     host: Annotated[list[str] | None, typer.Option("--host", show_default=False)] = None,
+    keys: Annotated[Path | None, typer.Option("--keys", metavar="FILE", show_default=False)] = None,
     passphrase_file: PassphraseFile = None,
     offline_passphrase_file: OfflinePassphraseFile = None,
 ) -> None:
@@ -66,6 +68,7 @@ def init(
         ),
         database=DatabaseTable(url=database),
         server=ServerTable(listen=listen, names=names, addresses=addresses),
+        keys=KeysTable() if keys is None else load_keys(keys),
     )
     check_settings(settings)
     online, offline = passphrases.new()
