@@ -120,7 +120,7 @@ class Connection:
             KeyStoreError: ``PIN_LOCKED``, ``PIN_FINAL_TRY``; ``TOKEN_REFUSED``,
                 it answered that it will not do this.
         """
-        seen = self._module.generation
+        seen = self._module.gate.generation
         try:
             return self._attempt(work)
         except _ANSWERS as error:
@@ -130,7 +130,7 @@ class Connection:
                 raise gone(self.address.label) from error
         except KeyStoreError as error:
             is_lost = repeat and error.reason == "KEY_NOT_FOUND"
-            if not is_lost or (self._module.is_fresh and not is_known):
+            if not is_lost or (self._module.gate.is_fresh and not is_known):
                 raise
         self._module.restart(seen)
         try:
@@ -138,9 +138,9 @@ class Connection:
         except _ANSWERS as error:
             raise self._declined(error) from error
         except fault.PKCS11Error as error:
-            self._module.note_absence()
+            self._module.gate.note_absence()
             raise gone(self.address.label) from error
-        self._module.note_presence()
+        self._module.gate.note_presence()
         return result
 
     def mechanisms(self) -> frozenset[int]:
@@ -153,7 +153,7 @@ class Connection:
 
     def _attempt(self, work: Callable[[TokenSession], T]) -> T:
         self._after_fork()
-        with self._places, self._module.use():
+        with self._places, self._module.gate.use():
             session = self._take()
             is_sound = False
             try:
@@ -171,7 +171,7 @@ class Connection:
                     _close_quietly(session)
 
     def _take(self) -> TokenSession:
-        generation = self._module.generation
+        generation = self._module.gate.generation
         if self._login is None or self._login.generation != generation:
             self._log_in(generation)
         while True:
@@ -274,13 +274,13 @@ def _open_patiently(connection: Connection) -> Connection:
     for attempt in range(_LOOKS):
         if attempt:
             time.sleep(_LOOK_PAUSE.total_seconds())
-            module.note_presence()
+            module.gate.note_presence()
         try:
             count = _count_tokens(module, address.label)
             if count == 1:
                 connection.run(lambda _: None)
                 return connection
-            module.restart(module.generation)
+            module.restart(module.gate.generation)
             lost = None
         except WrongPassphraseError:
             return connection
@@ -297,7 +297,7 @@ def _open_patiently(connection: Connection) -> Connection:
 
 
 def _count_tokens(module: Module, label: str) -> int:
-    with module.use():
+    with module.gate.use():
         try:
             return [token.label for token in module.library.get_tokens()].count(label)
         except fault.PKCS11Error as error:

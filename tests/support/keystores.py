@@ -9,17 +9,21 @@ from pathlib import Path
 import pytest
 
 from support.clock import FixedClock, SeededEntropy
+from support.sdf_machine import KEYS, Machine
 from support.softhsm import SoftToken
 from yinxin_ca.keyfile import create_key_store, open_key_store
 from yinxin_ca.keystore import KeyStore
 from yinxin_ca.pkcs11 import Pkcs11KeyStore
 from yinxin_ca.pkcs11_connection import TokenAddress, connect
+from yinxin_ca.sdf import IndexRange, SdfKeyStore
 from yinxin_ca.software import MemoryShelf, SoftwareKeyStore
 from yinxin_edge.clock import SystemEntropy
 from yinxin_proto.signature import Suite
-from yinxin_proto.suite import ES256
+from yinxin_proto.suite import ES256, SM2
 
-STORES = ("memory", "file", "token")
+STORES = ("memory", "file", "token", "machine")
+SECRET_STORES = ("memory", "file", "token")
+"""Those that hold secrets as well as key pairs."""
 PASSPHRASE = "invented"
 
 
@@ -67,3 +71,25 @@ def open_token(token: SoftToken, *, pin: str | None = None) -> Pkcs11KeyStore:
 @pytest.fixture
 def token_store(soft_token: SoftToken) -> StoreUnderTest:
     return StoreUnderTest(open_token(soft_token), lambda: open_token(soft_token), exports=False)
+
+
+def open_machine(machine: Machine, directory: Path, *, code: str | None = None) -> SdfKeyStore:
+    """Open a store in a mock of a cryptographic machine."""
+    return SdfKeyStore(
+        device=machine.open(code=code),
+        directory=directory,
+        indexes=IndexRange(1, KEYS),
+        clock=FixedClock(),
+        entropy=SystemEntropy(),
+    )
+
+
+@pytest.fixture
+def machine_store(machine: Machine, tmp_path: Path) -> StoreUnderTest:
+    return StoreUnderTest(
+        open_machine(machine, tmp_path),
+        lambda: open_machine(machine, tmp_path),
+        suite=SM2,
+        exports=False,
+        holds_secrets=False,
+    )

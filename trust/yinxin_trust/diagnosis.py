@@ -27,8 +27,9 @@ from yinxin_proto.repository import Expiry, RepositoryView
 from yinxin_proto.strict import parse_json
 from yinxin_trust import schema
 from yinxin_trust.certification import ISSUING, get_crl
+from yinxin_trust.keystores import KEYS
 from yinxin_trust.publication import first_root, reader
-from yinxin_trust.region import KEYS, OFFLINE, Region
+from yinxin_trust.region import OFFLINE, Region
 from yinxin_trust.rows import moment
 from yinxin_trust.servercertificate import ServerCertificate
 from yinxin_trust.soundness import Soundness

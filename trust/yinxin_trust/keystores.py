@@ -9,12 +9,17 @@ from typing import Final
 
 from yinxin_ca.keystore import KeyRef, KeyStore
 from yinxin_ca.routed import Route, RoutedKeyStore
+from yinxin_ca.sdf import IndexRange, SdfKeyStore
+from yinxin_ca.sdf_device import SdfDevice
+from yinxin_ca.sdf_library import SdfLibrary
 from yinxin_ca.secretfile import read_secret_line
 from yinxin_proto.clock import Clock, Entropy
 from yinxin_proto.error import ConfigurationError
 from yinxin_trust.keysettings import KeysTable
 
 FILE: Final = "file"
+KEYS: Final = "keys"
+"""Folder of the region's directory with the encrypted files, and what goes with them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +52,21 @@ class StoreMaker:
     def _routes(self, table: KeysTable) -> Iterator[Route]:
         if table.pkcs11.purposes:
             yield Route("pkcs11", self._token(table), frozenset(table.pkcs11.purposes))
+        if table.sdf.purposes:
+            yield Route("sdf", self._machine(table), frozenset(table.sdf.purposes))
+
+    def _machine(self, table: KeysTable) -> KeyStore:
+        settings = table.sdf
+        code = read_secret_line(
+            self.directory / settings.code_file, what="the private keys' access code"
+        )
+        return SdfKeyStore(
+            device=SdfDevice(SdfLibrary(Path(settings.library)), code=code),
+            directory=self.directory / KEYS,
+            indexes=IndexRange(settings.first_index, settings.last_index),
+            clock=self.clock,
+            entropy=self.entropy,
+        )
 
     def _token(self, table: KeysTable) -> KeyStore:
         settings = table.pkcs11

@@ -38,7 +38,7 @@ from yinxin_trust.founding import Founder
 from yinxin_trust.holding import Holding
 from yinxin_trust.issuance import Issuance, IssuanceStores
 from yinxin_trust.keyring import Keyring
-from yinxin_trust.keystores import StoreMaker, discard_new, keys_in_devices
+from yinxin_trust.keystores import KEYS, StoreMaker, discard_new, keys_in_devices
 from yinxin_trust.ledger import LICENCES
 from yinxin_trust.lifecycle import Lifecycle, LifecycleStores
 from yinxin_trust.namespace import Namespace
@@ -54,7 +54,6 @@ from yinxin_trust.subject import SubjectDirectory
 from yinxin_trust.suites import RegionSuites
 from yinxin_trust.vault import Vault
 
-KEYS: Final = "keys"
 OFFLINE: Final = "offline"
 REGISTERS: Final = "registers"
 _LEASE_TERM: Final = timedelta(seconds=10)

@@ -16,8 +16,7 @@ from yinxin_proto.error import ConfigurationError
 from yinxin_trust.background import lease_holder
 from yinxin_trust.command.region import warn_of_password
 from yinxin_trust.keyring import Keyring
-from yinxin_trust.keystores import StoreMaker
-from yinxin_trust.region import KEYS
+from yinxin_trust.keystores import KEYS, StoreMaker
 from yinxin_trust.relocation import Relocation
 from yinxin_trust.settings import load_settings, write_database_url
 from yinxin_trust.soundness import Soundness
