@@ -95,6 +95,7 @@ class Diagnosis:
         """Yield what every check saw, in an order that is good to read."""
         for check in (
             self._keys,
+            self._stores,
             self._permissions,
             self._database,
             self._data,
@@ -120,8 +121,6 @@ class Diagnosis:
             else:
                 keyring.online.signer(info.ref)
         yield Observation("keys", Level.OK, "keys", {"count": len(keyring.online.list())})
-        if isinstance(keyring.online, RoutedKeyStore):
-            yield from self._stores(keyring.online)
         if keyring.offline is not None:
             count = len(keyring.offline.list())
             yield Observation("offline", Level.NOTE, "offline.here", {"count": count})
@@ -130,9 +129,10 @@ class Diagnosis:
         else:
             yield Observation("offline", Level.OK, "offline.away")
 
-    def _stores(self, online: RoutedKeyStore) -> Iterator[Observation]:
+    def _stores(self) -> Iterator[Observation]:
         """Say which store holds what, where there is more than one."""
-        if len(online.routes) == 1:
+        online = self.region.keyring.online
+        if not isinstance(online, RoutedKeyStore) or len(online.routes) == 1:
             return
         for route in online.routes:
             values: dict[str, object] = {"store": route.name}

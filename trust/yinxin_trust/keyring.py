@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from yinxin_ca.keystore import KeyRef, KeyStore, Purpose
+from yinxin_ca.routed import RoutedKeyStore
 from yinxin_proto.clock import Entropy
 from yinxin_proto.error import FailedPreconditionError
 from yinxin_proto.note import NoteSigner
@@ -90,9 +91,12 @@ class Keyring:
         )
 
     def _secrets(self, purpose: Purpose) -> dict[int, bytes]:
+        # A signer that is away must not keep the region from opening its data.
+        online = self.online
+        found = online.list_of(purpose) if isinstance(online, RoutedKeyStore) else online.list()
         return {
-            info.ref.version: self.online.secret(info.ref)
-            for info in self.online.list()
+            info.ref.version: online.secret(info.ref)
+            for info in found
             if info.ref.owner == self.namespace.code and info.ref.purpose is purpose
         }
 

@@ -8,11 +8,14 @@ from pathlib import Path
 from typing import Final
 
 from yinxin_ca.keystore import KeyRef, KeyStore
+from yinxin_ca.remote import RemoteKeyStore
 from yinxin_ca.routed import Route, RoutedKeyStore
 from yinxin_ca.sdf import IndexRange, SdfKeyStore
 from yinxin_ca.sdf_device import SdfDevice
 from yinxin_ca.sdf_library import SdfLibrary
 from yinxin_ca.secretfile import read_secret_line
+from yinxin_edge.channel import open_channel
+from yinxin_edge.tls import TlsIdentity, channel_credentials
 from yinxin_proto.clock import Clock, Entropy
 from yinxin_proto.error import ConfigurationError
 from yinxin_trust.keysettings import KeysTable
@@ -54,6 +57,18 @@ class StoreMaker:
             yield Route("pkcs11", self._token(table), frozenset(table.pkcs11.purposes))
         if table.sdf.purposes:
             yield Route("sdf", self._machine(table), frozenset(table.sdf.purposes))
+        if table.remote.purposes:
+            yield Route("remote", self._signer(table), frozenset(table.remote.purposes))
+
+    def _signer(self, table: KeysTable) -> KeyStore:
+        settings, folder = table.remote, self.directory / table.remote.credentials
+        identity = TlsIdentity(
+            private_key=_read(folder / "client.key"),
+            certificate_chain=_read(folder / "client.crt"),
+            roots=_read(folder / "tls-anchor.crt"),
+        )
+        channel = open_channel(settings.address, channel_credentials(identity))
+        return RemoteKeyStore(channel=channel, timeout=settings.timeout)
 
     def _machine(self, table: KeysTable) -> KeyStore:
         settings = table.sdf
@@ -83,6 +98,17 @@ class StoreMaker:
         return Pkcs11KeyStore(
             connection=connect(address, pin=pin), clock=self.clock, entropy=self.entropy
         )
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ConfigurationError(
+            f"cannot read {path}: {error.strerror}; make the folder on the signer's machine with: "
+            "yinxin signer client",
+            reason="SIGNER_CREDENTIALS",
+        ) from error
 
 
 def keys_in_devices(store: RoutedKeyStore) -> frozenset[KeyRef]:

@@ -130,14 +130,13 @@ def write_settings(directory: Path, settings: Settings) -> None:
         "root_suite": region.root_suite,
     }
     lines = ["# Fixed when the region was founded: these names stand inside licences.", "[region]"]
-    lines += [f"{key} = {_toml(value)}" for key, value in quoted.items()]
-    lines += ["", "[database]", f"url = {_toml(settings.database.url)}"]
-    lines += ["", "[server]", f"listen = {_toml(settings.server.listen)}"]
-    lines += [f"names = [{', '.join(map(_toml, settings.server.names))}]"]
-    lines += [f"addresses = [{', '.join(map(_toml, settings.server.addresses))}]"]
+    lines += [f"{key} = {toml_text(value)}" for key, value in quoted.items()]
+    lines += ["", "[database]", f"url = {toml_text(settings.database.url)}"]
+    lines += ["", "[server]", f"listen = {toml_text(settings.server.listen)}"]
+    lines += [f"names = [{', '.join(map(toml_text, settings.server.names))}]"]
+    lines += [f"addresses = [{', '.join(map(toml_text, settings.server.addresses))}]"]
     lines += [f"workers = {settings.server.workers}", ""]
-    for item in fields(settings.keys):
-        lines += _store_lines(item.name, getattr(settings.keys, item.name))
+    lines += keys_lines(settings.keys)
     (directory / FILE).write_text("\n".join(lines), encoding="utf-8")
 
 
@@ -157,7 +156,7 @@ def write_database_url(directory: Path, url: str) -> None:
     start = heads[0] + 1
     end = next((n for n in range(start, len(lines)) if lines[n].startswith("[")), len(lines))
     kept = [line for line in lines[start:end] if line.partition("=")[0].strip() != "url"]
-    text = "\n".join([*lines[:start], f"url = {_toml(url)}", *kept, *lines[end:], ""])
+    text = "\n".join([*lines[:start], f"url = {toml_text(url)}", *kept, *lines[end:], ""])
     wanted = replace(load_settings(directory), database=DatabaseTable(url=url))
     if load(Settings, text) != wanted:
         raise ConfigurationError(
@@ -200,6 +199,13 @@ class _KeysFile:
     keys: KeysTable
 
 
+def keys_lines(keys: KeysTable) -> list[str]:
+    """Return ``[keys]`` as TOML, one line each."""
+    return [
+        line for item in fields(keys) for line in _store_lines(item.name, getattr(keys, item.name))
+    ]
+
+
 def _store_lines(name: str, table: Pkcs11Table | SdfTable | RemoteTable) -> list[str]:
     if not table.purposes:
         return []
@@ -207,15 +213,16 @@ def _store_lines(name: str, table: Pkcs11Table | SdfTable | RemoteTable) -> list
     for item in fields(table):
         value = getattr(table, item.name)
         if isinstance(value, tuple):
-            text = f"[{', '.join(_toml(str(part)) for part in value)}]"
+            text = f"[{', '.join(toml_text(str(part)) for part in value)}]"
         elif isinstance(value, timedelta):
             text = f'"{value // timedelta(milliseconds=1)}ms"'
         else:
-            text = str(value) if isinstance(value, int) else _toml(value)
+            text = str(value) if isinstance(value, int) else toml_text(value)
         lines.append(f"{item.name} = {text}")
     return [*lines, ""]
 
 
-def _toml(text: str) -> str:
+def toml_text(text: str) -> str:
+    """Return a text as a TOML string."""
     escaped = text.replace("\\", "\\\\").replace('"', '\\"')
     return f'"{escaped}"'
