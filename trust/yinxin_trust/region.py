@@ -38,6 +38,8 @@ from yinxin_trust.founding import Founder
 from yinxin_trust.holding import Holding
 from yinxin_trust.issuance import Issuance, IssuanceStores
 from yinxin_trust.keyring import Keyring
+from yinxin_trust.keysettings import KeysTable
+from yinxin_trust.keystores import KEYS, StoreMaker, discard_new, keys_in_devices
 from yinxin_trust.ledger import LICENCES
 from yinxin_trust.lifecycle import Lifecycle, LifecycleStores
 from yinxin_trust.namespace import Namespace
@@ -50,7 +52,6 @@ from yinxin_trust.rotation.engine import Interruption, Rotation, uninterrupted
 from yinxin_trust.rotation.plan import Bench
 from yinxin_trust.sequencer import Sequencer
 from yinxin_trust.settings import (
-    KeysTable,
     RegionTable,
     ServerTable,
     Settings,
@@ -62,7 +63,6 @@ from yinxin_trust.subject import SubjectDirectory
 from yinxin_trust.suites import RegionSuites
 from yinxin_trust.vault import Vault
 
-KEYS: Final = "keys"
 OFFLINE: Final = "offline"
 REGISTERS: Final = "registers"
 _LEASE_TERM: Final = timedelta(seconds=10)
@@ -262,7 +262,7 @@ class Region:
         )
         return Rotation(
             bench=bench,
-            settings=self.settings.keys,
+            settings=self.settings.rotation,
             audit=self.audit,
             registrar=self.registrar,
             borrow_lease=self.borrow_lease,
@@ -347,10 +347,16 @@ class Region:
             write_settings(draft, settings)
             second = passphrase if offline_passphrase is None else offline_passphrase
             make = {"clock": clock, "entropy": entropy, "cipher": settings.key_file_cipher}
-            online = create_key_store(draft / KEYS, passphrase=passphrase, **make)  # type: ignore[arg-type]
+            files = create_key_store(draft / KEYS, passphrase=passphrase, **make)  # type: ignore[arg-type]
+            maker = StoreMaker(directory=draft, clock=clock, entropy=entropy)
+            online = maker.online(settings.keys, files)
+            before = keys_in_devices(online)
             offline = create_key_store(draft / OFFLINE, passphrase=second, **make)  # type: ignore[arg-type]
             storage = Storage(Database.open(settings.database_url(draft)))
             undo.callback(storage.close)
+            # Taken back unless everything is in its place.
+            keys = undo.enter_context(ExitStack())
+            keys.callback(discard_new, online, before)
             _found(
                 Foundation(
                     settings=settings,
@@ -367,6 +373,7 @@ class Region:
                 draft.rename(directory)
             except OSError as error:
                 raise _unusable(directory, error) from error
+            keys.pop_all()
 
     @classmethod
     def open(
@@ -392,13 +399,17 @@ class Region:
         Raises:
             ConfigurationError: Not a region's directory, unusable settings, or a
                 database that is not the region's own (`require_home`).
-            WrongPassphraseError: A passphrase does not open its store.
+            WrongPassphraseError: A passphrase does not open its store, or a
+                token refuses its PIN (``PIN_WRONG``).
+            UnavailableError: A token or signer that holds keys does not answer.
         """
         clock, entropy = clock or SystemClock(), entropy or SystemEntropy()
         settings = load_settings(directory)
-        online = open_key_store(
+        files = open_key_store(
             directory / KEYS, passphrase=passphrase, clock=clock, entropy=entropy
         )
+        maker = StoreMaker(directory=directory, clock=clock, entropy=entropy)
+        online = maker.online(settings.keys, files)
         offline = None
         if offline_passphrase is not None:
             offline = open_key_store(
