@@ -10,10 +10,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Protocol
+from typing import Final, Protocol
 
 from cryptography import x509
 
+from yinxin_ca import der
+from yinxin_proto.certificate import Certificate, parse
 from yinxin_proto.crl import RevocationReason
 from yinxin_proto.der import elements
 from yinxin_proto.error import (
@@ -23,6 +25,8 @@ from yinxin_proto.error import (
     IntegrityError,
     NotFoundError,
 )
+
+_NO_SIGNATURE: Final = b"\x03\x01\x00"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +50,10 @@ class CertificateRecord:
     def spki(self) -> bytes:
         """DER SubjectPublicKeyInfo of the key that it certifies."""
         return elements(self.tbs)[6]
+
+    def read(self) -> Certificate:
+        """Return what it says, whether or not it was ever signed."""
+        return parse(self.der if self.der is not None else unsigned(self.tbs))
 
 
 class Register(Protocol):
@@ -179,6 +187,11 @@ class InMemoryRegister:
                 "no certificate of that serial number is recorded", reason="CERTIFICATE_NOT_FOUND"
             )
         return record
+
+
+def unsigned(tbs: bytes) -> bytes:
+    """Return a TBSCertificate as a certificate with an empty signature, to be read."""
+    return der.sequence(tbs, elements(tbs)[2], _NO_SIGNATURE)
 
 
 def check_issued(record: CertificateRecord, der: bytes) -> None:
