@@ -69,9 +69,9 @@ def _create(name: str, csr: bytes) -> CreatePrincipalRequest:
     )
 
 
-def _renew(name: str, key: Signer, **members: str) -> RenewCertificateRequest:
+def _renew(name: str, key: Signer, request_id: str = "") -> RenewCertificateRequest:
     csr = make_request(key, subject=ANYBODY)
-    return RenewCertificateRequest(name=_name(name), certificate_request=csr, **members)
+    return RenewCertificateRequest(name=_name(name), certificate_request=csr, request_id=request_id)
 
 
 def _enrolled(
