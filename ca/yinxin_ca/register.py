@@ -189,6 +189,14 @@ class InMemoryRegister:
         return record
 
 
+def is_compromised(register: Register, spki: bytes) -> bool:
+    """Tell whether a certificate of a key was revoked because the key was stolen."""
+    return any(
+        record.reason is RevocationReason.KEY_COMPROMISE and record.spki == spki
+        for record in register.revoked()
+    )
+
+
 def unsigned(tbs: bytes) -> bytes:
     """Return a TBSCertificate as a certificate with an empty signature, to be read."""
     return der.sequence(tbs, elements(tbs)[2], _NO_SIGNATURE)

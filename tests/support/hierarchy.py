@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from support.clock import FixedClock, SeededEntropy
-from yinxin_ca.assembly import Locations
 from yinxin_ca.authority import CertificateAuthority, create_root
 from yinxin_ca.keystore import KeyRef, Purpose
+from yinxin_ca.location import Locations
 from yinxin_ca.profile import (
+    DEPARTMENT,
     LICENCE,
     LICENCE_CA,
+    MEMBER_CA,
+    OCSP_RESPONDER,
+    OPERATOR,
+    PERSONAL_SIGNATURE,
+    SEAL,
+    SEAL_CA,
     STATUS,
     STATUS_CA,
+    TIMESTAMP,
+    TIMESTAMP_CA,
     TLS_CA,
     TLS_CLIENT,
     TLS_SERVER,
@@ -21,6 +30,7 @@ from yinxin_ca.profile import (
 from yinxin_ca.register import InMemoryRegister
 from yinxin_ca.software import SoftwareKeyStore, in_memory_key_store
 from yinxin_ca.subject import AlternativeNames, Subject, principal_uri
+from yinxin_proto.signature import PublicKey
 from yinxin_proto.suite import ES256
 
 REGION = "350399"
@@ -58,6 +68,9 @@ class Hierarchy:
         self.licences = self._issuing(Purpose.LICENCE_CA, LICENCE_CA)
         self.status = self._issuing(Purpose.STATUS_CA, STATUS_CA)
         self.tls = self._issuing(Purpose.TLS_CA, TLS_CA)
+        self.seals = self._issuing(Purpose.SEAL_CA, SEAL_CA)
+        self.timestamps = self._issuing(Purpose.TIMESTAMP_CA, TIMESTAMP_CA)
+        self.members = self._issuing(Purpose.MEMBER_CA, MEMBER_CA)
 
     def _issuing(self, purpose: Purpose, profile: Profile) -> CertificateAuthority:
         signer = self.keys.generate(KeyRef(REGION, purpose), ES256)
@@ -74,6 +87,18 @@ class Hierarchy:
             clock=self.clock,
             entropy=self.entropy,
             locations=_locations(purpose),
+        )
+
+    def locate_licences(self, *, shards: int) -> None:
+        """Sort what the licence authority certifies from now on into shards."""
+        locations = _locations(Purpose.LICENCE_CA)
+        self.licences = CertificateAuthority(
+            certificate=self.licences.certificate,
+            signer=self.keys.signer(KeyRef(REGION, Purpose.LICENCE_CA)),
+            register=self.registers[Purpose.LICENCE_CA],
+            clock=self.clock,
+            entropy=self.entropy,
+            locations=replace(locations, shards=shards),
         )
 
     def licence_certificate(self) -> bytes:
@@ -108,6 +133,66 @@ class Hierarchy:
             names=AlternativeNames(uri=principal_uri(DOMAIN, "housing-bureau")),
         )
 
+    def seal_certificate(self) -> bytes:
+        """Certify a new seal of the invented authority."""
+        return self.seals.issue(SEAL, subject=AUTHORITY, public_key=ES256.generate().public_key)
+
+    def personal_certificate(self) -> bytes:
+        """Certify a new key of an invented person."""
+        return self.seals.issue(
+            PERSONAL_SIGNATURE,
+            subject=Subject(organisation=ORGANISATION, common_name="林某某"),
+            public_key=ES256.generate().public_key,
+        )
+
+    def timestamp_certificate(self, key: PublicKey | None = None) -> bytes:
+        """Certify a key, or a new one, of a time-stamp authority."""
+        return self.timestamps.issue(
+            TIMESTAMP,
+            subject=Subject(organisation=ORGANISATION, common_name="Time-stamping 1"),
+            public_key=key or ES256.generate().public_key,
+        )
+
+    def department_certificate(self) -> bytes:
+        """Certify a new key of a department."""
+        return self.members.issue(
+            DEPARTMENT, subject=AUTHORITY, public_key=ES256.generate().public_key
+        )
+
+    def operator_certificate(self) -> bytes:
+        """Certify a new key of an officer."""
+        return self.members.issue(
+            OPERATOR,
+            subject=Subject(organisation=ORGANISATION, common_name="officer-1"),
+            public_key=ES256.generate().public_key,
+            names=AlternativeNames(uri=principal_uri(DOMAIN, "officer-1")),
+        )
+
+    def responder_certificate(
+        self, authority: CertificateAuthority, key: PublicKey | None = None
+    ) -> bytes:
+        """Certify a key, or a new one, that answers for an authority."""
+        return authority.issue(
+            OCSP_RESPONDER,
+            subject=Subject(organisation=ORGANISATION, common_name="OCSP responder 1"),
+            public_key=key or ES256.generate().public_key,
+        )
+
+    def issuer_of(self, leaf: str) -> CertificateAuthority:
+        """Return the authority that certifies a profile."""
+        return {
+            "licence": self.licences,
+            "status": self.status,
+            "tls-server": self.tls,
+            "tls-client": self.tls,
+            "seal": self.seals,
+            "personal-signature": self.seals,
+            "timestamp": self.timestamps,
+            "department": self.members,
+            "operator": self.members,
+            "ocsp-responder": self.licences,
+        }[leaf]
+
     def leaves(self) -> dict[str, bytes]:
         """Certify one leaf of each profile."""
         return {
@@ -115,10 +200,18 @@ class Hierarchy:
             "status": self.status_certificate(),
             "tls-server": self.server_certificate(),
             "tls-client": self.client_certificate(),
+            "seal": self.seal_certificate(),
+            "personal-signature": self.personal_certificate(),
+            "timestamp": self.timestamp_certificate(),
+            "department": self.department_certificate(),
+            "operator": self.operator_certificate(),
+            "ocsp-responder": self.responder_certificate(self.licences),
         }
 
 
 def _locations(name: str) -> Locations:
     return Locations(
-        crl=f"http://{DOMAIN}/crl/{name}.crl", certificate=f"http://{DOMAIN}/ca/{name}.cer"
+        crl=f"http://{DOMAIN}/crl/{name}.crl",
+        certificate=f"http://{DOMAIN}/ca/{name}.cer",
+        ocsp=f"http://{DOMAIN}/ocsp",
     )

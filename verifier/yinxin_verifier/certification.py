@@ -179,9 +179,14 @@ class Certifier:
         return None
 
     def _certification(self, path: Sequence[Certificate]) -> Certification:
-        issuers = {found.issuer for found in path}
-        known = [listed for name in issuers for listed in self._revocations.get(name, ())]
-        complete = issuers <= self._revocations.keys()
+        # A shard speaks for the certificates that name it; what a list of the same
+        # issuer does say of a serial number counts wherever it stands.
+        speaking = [
+            [listed for listed in self._revocations.get(found.issuer, ()) if listed.covers(found)]
+            for found in path
+        ]
+        known = [listed for lists in speaking for listed in lists]
+        complete = all(speaking)
         revoked = [
             entry.revoked_at
             for found in path
