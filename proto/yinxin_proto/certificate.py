@@ -9,7 +9,7 @@ proposal until the trust list names the key.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -176,6 +176,10 @@ class Certificate:
             _refuse("CERTIFICATE_PURPOSE", f"the certificate is not for {purpose.name}")
 
 
+SuiteOf = Callable[[Certificate], Suite]
+"""Tells the suite of an issuer's key."""
+
+
 def parse(der: bytes) -> Certificate:
     """Parse one DER certificate.
 
@@ -242,12 +246,24 @@ def verify_link(
 
 
 def verify_chain(
-    chain: Sequence[Certificate], anchor: Certificate, suite: Suite, *, at: datetime
+    chain: Sequence[Certificate],
+    anchor: Certificate,
+    suite: Suite | SuiteOf,
+    *,
+    at: datetime,
 ) -> None:
     """Check a chain, leaf first, up to an anchor that the caller trusts.
 
     Names, purposes, path lengths, signatures and every validity at ``at``; not
     revocation. The anchor may be repeated at the chain's end.
+
+    Args:
+        chain: Leaf first.
+        anchor: What the caller trusts.
+        suite: Of every issuer's key; or what tells the suite of each issuer's
+            key by its trust record, where they differ: a root of SM2 or
+            ML-DSA-65 certifies TLS authorities of ES256.
+        at: When all of it must be valid, timezone-aware.
 
     Raises:
         VerificationError: As `verify_link` and `Certificate.check_validity`;
@@ -260,7 +276,8 @@ def verify_chain(
     path.append(anchor)
     for depth, (child, issuer) in enumerate(itertools.pairwise(path)):
         child.check_validity(at)
-        verify_link(child, issuer, suite, intermediates=depth)
+        above = suite(issuer) if callable(suite) else suite
+        verify_link(child, issuer, above, intermediates=depth)
     anchor.check_validity(at)
 
 

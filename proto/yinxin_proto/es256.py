@@ -117,6 +117,7 @@ class Es256:
 
     name = "ES256"
     jose_alg = "ES256"
+    sd_alg = "sha-256"
     signature_size = 2 * _COORDINATE
 
     def generate(self) -> SigningKey:

@@ -154,6 +154,7 @@ class Sm2:
 
     name = "SM2"
     jose_alg = "SM2SM3"
+    sd_alg = "sm3"
     signature_size = PAIR_BYTES
 
     def generate(self) -> SigningKey:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Final
 
 from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.hmac import HMAC
 
 DIGEST_BYTES: Final = 32
 _ALGORITHM: Final = hashes.SM3()
@@ -39,5 +40,12 @@ class Sm3:
 def sm3(data: bytes) -> bytes:
     """Return the SM3 digest of ``data``, 32 bytes."""
     state = hashes.Hash(_ALGORITHM)
+    state.update(data)
+    return state.finalize()
+
+
+def hmac_sm3(key: bytes, data: bytes) -> bytes:
+    """Return HMAC-SM3 (GB/T 15852.2), 32 bytes."""
+    state = HMAC(key, _ALGORITHM)
     state.update(data)
     return state.finalize()

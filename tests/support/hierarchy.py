@@ -31,7 +31,7 @@ from yinxin_ca.register import InMemoryRegister
 from yinxin_ca.software import SoftwareKeyStore, in_memory_key_store
 from yinxin_ca.subject import AlternativeNames, Subject, principal_uri
 from yinxin_proto.signature import PublicKey
-from yinxin_proto.suite import ES256
+from yinxin_proto.suite import ES256, Suite
 
 REGION = "350399"
 DOMAIN = "licences.example.cn"
@@ -49,6 +49,9 @@ class Hierarchy:
     """Authorities of one region, with what they were made of."""
 
     clock: FixedClock = field(default_factory=FixedClock)
+    suite: Suite = ES256
+    """Of everything but the root and TLS."""
+    root_suite: Suite = ES256
     entropy: SeededEntropy = field(default_factory=SeededEntropy)
     keys: SoftwareKeyStore = field(init=False)
     root: CertificateAuthority = field(init=False)
@@ -59,7 +62,7 @@ class Hierarchy:
         self.keys = in_memory_key_store(clock=self.clock, entropy=self.entropy)
         self.root = create_root(
             subject=Subject(organisation=ORGANISATION, common_name=f"{REGION} Root CA 1"),
-            signer=self.keys.generate(KeyRef(REGION, Purpose.ROOT), ES256),
+            signer=self.keys.generate(KeyRef(REGION, Purpose.ROOT), self.root_suite),
             register=self.root_register,
             clock=self.clock,
             entropy=self.entropy,
@@ -73,7 +76,8 @@ class Hierarchy:
         self.members = self._issuing(Purpose.MEMBER_CA, MEMBER_CA)
 
     def _issuing(self, purpose: Purpose, profile: Profile) -> CertificateAuthority:
-        signer = self.keys.generate(KeyRef(REGION, purpose), ES256)
+        suite = ES256 if purpose is Purpose.TLS_CA else self.suite
+        signer = self.keys.generate(KeyRef(REGION, purpose), suite)
         certificate = self.root.issue(
             profile,
             subject=Subject(organisation=ORGANISATION, common_name=f"{REGION} {purpose} 1"),
@@ -104,7 +108,7 @@ class Hierarchy:
     def licence_certificate(self) -> bytes:
         """Certify a new licence-signing key of the invented authority."""
         return self.licences.issue(
-            LICENCE, subject=AUTHORITY, public_key=ES256.generate().public_key
+            LICENCE, subject=AUTHORITY, public_key=self.suite.generate().public_key
         )
 
     def status_certificate(self) -> bytes:
@@ -112,7 +116,7 @@ class Hierarchy:
         return self.status.issue(
             STATUS,
             subject=Subject(organisation=ORGANISATION, common_name="status 1"),
-            public_key=ES256.generate().public_key,
+            public_key=self.suite.generate().public_key,
         )
 
     def server_certificate(self) -> bytes:

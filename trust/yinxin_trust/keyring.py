@@ -14,8 +14,10 @@ from yinxin_ca.keystore import KeyRef, KeyStore, Purpose
 from yinxin_proto.clock import Entropy
 from yinxin_proto.error import FailedPreconditionError
 from yinxin_proto.note import NoteSigner
-from yinxin_proto.signature import Signer, Suite
+from yinxin_proto.signature import Signer
+from yinxin_trust.cipher import AES_256, StorageCipher
 from yinxin_trust.namespace import Namespace
+from yinxin_trust.suites import RegionSuites
 from yinxin_trust.vault import Vault
 
 OFFLINE: Final = (Purpose.ROOT, Purpose.TUF_ROOT, Purpose.TUF_TARGETS)
@@ -78,12 +80,13 @@ class Keyring:
         seed = self.online.secret(KeyRef(f"{self.namespace.code}-{kind}", Purpose.LOG, epoch))
         return NoteSigner(name=self.namespace.log_origin(kind, epoch), key=seed)
 
-    def vault(self, *, entropy: Entropy) -> Vault:
-        """Return the vault over every version of its keys."""
+    def vault(self, *, entropy: Entropy, cipher: StorageCipher = AES_256) -> Vault:
+        """Return the vault over every version of its keys; new values go under ``cipher``."""
         return Vault(
             key_encryption_keys=self._secrets(Purpose.KEK),
             index_keys=self._secrets(Purpose.INDEX_HMAC),
             entropy=entropy,
+            cipher=cipher,
         )
 
     def _secrets(self, purpose: Purpose) -> dict[int, bytes]:
@@ -94,14 +97,14 @@ class Keyring:
         }
 
 
-def generate(keyring: Keyring, suite: Suite) -> None:
+def generate(keyring: Keyring, suites: RegionSuites) -> None:
     """Make every key of a new region."""
     if keyring.offline is None:
         raise FailedPreconditionError("a new region needs its offline store open")
     for purpose in OFFLINE:
-        keyring.offline.generate(keyring.ref(purpose), suite)
+        keyring.offline.generate(keyring.ref(purpose), suites.of(purpose))
     for purpose in ONLINE:
-        keyring.online.generate(keyring.ref(purpose), suite)
+        keyring.online.generate(keyring.ref(purpose), suites.of(purpose))
     for kind in _LOG_KINDS.values():
         keyring.online.generate_secret(KeyRef(f"{keyring.namespace.code}-{kind}", Purpose.LOG))
     keyring.online.generate_secret(keyring.ref(Purpose.INDEX_HMAC))

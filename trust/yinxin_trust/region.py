@@ -27,11 +27,11 @@ from yinxin_edge.lease import LeaseOffice
 from yinxin_proto.clock import Clock, Entropy
 from yinxin_proto.error import AlreadyExistsError, ConfigurationError, UnavailableError
 from yinxin_proto.signature import Suite
-from yinxin_proto.suite import suite
 from yinxin_trust import schema
 from yinxin_trust.allocation import StatusAllocator
 from yinxin_trust.audit import AuditTrail
 from yinxin_trust.certification import RegisterFactory
+from yinxin_trust.cipher import cipher_for
 from yinxin_trust.commit import GroupCommitter
 from yinxin_trust.directory import Directory
 from yinxin_trust.founding import Founder
@@ -50,13 +50,14 @@ from yinxin_trust.sequencer import Sequencer
 from yinxin_trust.settings import RegionTable, ServerTable, Settings, load_settings, write_settings
 from yinxin_trust.storage import Storage
 from yinxin_trust.subject import SubjectDirectory
+from yinxin_trust.suites import RegionSuites
 from yinxin_trust.vault import Vault
 
 KEYS: Final = "keys"
 OFFLINE: Final = "offline"
 REGISTERS: Final = "registers"
 _LEASE_TERM: Final = timedelta(seconds=10)
-_EXAMPLE: Final = RegionTable(
+EXAMPLE: Final = RegionTable(
     code="350300", domain="putian.example", name="莆田市（示例）", suite="ES256"
 )
 
@@ -92,8 +93,13 @@ class Foundation:
 
     @property
     def suite(self) -> Suite:
-        """The suite of new keys."""
-        return suite(self.settings.region.suite)
+        """The suite of licences, status lists and approvals."""
+        return self.suites.own
+
+    @property
+    def suites(self) -> RegionSuites:
+        """Which suite each key belongs to."""
+        return self.settings.suites
 
 
 class Region:
@@ -111,7 +117,9 @@ class Region:
         self.keyring = foundation.keyring
         self.clock = foundation.clock
         self.entropy = foundation.entropy
-        self.vault: Vault = self.keyring.vault(entropy=self.entropy)
+        self.vault: Vault = self.keyring.vault(
+            entropy=self.entropy, cipher=cipher_for(foundation.suites)
+        )
         self.committer = GroupCommitter(storage=self.storage)
         self.directory = Directory(keystore=self.keyring.online)
         self.audit = AuditTrail(clock=self.clock, entropy=self.entropy)
@@ -221,7 +229,7 @@ class Region:
         clock: Clock | None = None,
         entropy: Entropy | None = None,
         *,
-        region: RegionTable = _EXAMPLE,
+        region: RegionTable = EXAMPLE,
         server: ServerTable | None = None,
         database_url: str = "sqlite://",
     ) -> Self:
@@ -381,7 +389,7 @@ def _found(foundation: Foundation) -> None:
         storage=foundation.storage,
         keyring=foundation.keyring,
         registers=foundation.registers,
-        suite=foundation.suite,
+        suites=foundation.suites,
         clock=foundation.clock,
         entropy=foundation.entropy,
     ).found()

@@ -13,7 +13,9 @@ from typing import Final
 
 from yinxin_edge.config import load, load_file
 from yinxin_proto.error import ConfigurationError
+from yinxin_proto.suite import suite
 from yinxin_trust.namespace import Namespace
+from yinxin_trust.suites import RegionSuites
 
 FILE: Final = "region.toml"
 DEFAULT_DATABASE: Final = "region.db"
@@ -29,6 +31,9 @@ class RegionTable:
     domain: str
     name: str
     suite: str = "ES256"
+    """Of licences, status lists and approvals, and of the authorities above them."""
+    root_suite: str = ""
+    """Of the root certificate; empty: the same."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,6 +85,16 @@ class Settings:
         """The names that the region gives out."""
         return Namespace(code=self.region.code, domain=self.region.domain, name=self.region.name)
 
+    @property
+    def suites(self) -> RegionSuites:
+        """Which suite each key belongs to.
+
+        Raises:
+            ConfigurationError: This build lacks one (``UNKNOWN_SUITE``).
+        """
+        own = suite(self.region.suite)
+        return RegionSuites(own, suite(self.region.root_suite) if self.region.root_suite else own)
+
     def database_url(self, directory: Path) -> str:
         """Return where the database is."""
         return self.database.url or f"sqlite:///{(directory / DEFAULT_DATABASE).absolute()}"
@@ -110,6 +125,7 @@ def write_settings(directory: Path, settings: Settings) -> None:
         "domain": region.domain,
         "name": region.name,
         "suite": region.suite,
+        "root_suite": region.root_suite,
     }
     lines = ["# Fixed when the region was founded: these names stand inside licences.", "[region]"]
     lines += [f"{key} = {_toml(value)}" for key, value in quoted.items()]

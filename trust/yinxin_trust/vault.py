@@ -1,6 +1,6 @@
 """Subjects' secrets at rest: data keys, sealed payloads, blind indexes.
 
-One AES-256 data key per subject, wrapped (AES-KW, RFC 3394) by a
+One data key per subject, AES-256 or SM4 (`yinxin_trust.cipher`), wrapped by a
 key-encryption key that the database never holds; destroying the wrapped key
 erases everything sealed under it. A plain hash of an ID number falls to a
 search of all candidates in hours, so look-ups go by keyed HMAC with a domain
@@ -15,19 +15,13 @@ from dataclasses import dataclass
 from typing import Final
 
 from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from cryptography.hazmat.primitives.keywrap import (
-    InvalidUnwrap,
-    aes_key_unwrap,
-    aes_key_wrap,
-)
 
 from yinxin_proto.clock import Entropy
 from yinxin_proto.error import IntegrityError, KeyStoreError
 from yinxin_proto.number import SubjectNumber
+from yinxin_trust.cipher import AES_256, StorageCipher, unwrap
 
 _NONCE_BYTES: Final = 12
-_KEY_BYTES: Final = 32
 _SUBJECT_DOMAIN: Final = b"yinxin/index/subject/v1\0"
 _REQUEST_DOMAIN: Final = b"yinxin/index/request/v1\0"
 _LICENCE_NUMBER_DOMAIN: Final = b"yinxin/index/licence-number/v1\0"
@@ -43,12 +37,12 @@ class BlindIndex:
 
 
 class DataKey:
-    """One subject's AES-256-GCM key, unwrapped for as long as it is needed."""
+    """One subject's data key, unwrapped for as long as it is needed."""
 
     __slots__ = ("_aead", "_entropy")
 
-    def __init__(self, key: bytes, entropy: Entropy) -> None:
-        self._aead = AESGCM(key)
+    def __init__(self, cipher: StorageCipher, key: bytes, entropy: Entropy) -> None:
+        self._aead = cipher.aead(key)
         self._entropy = entropy
 
     def seal(self, plaintext: bytes, *, row: bytes) -> bytes:
@@ -81,9 +75,10 @@ class Vault:
     """Makes and opens data keys, and computes blind indexes.
 
     Args:
-        key_encryption_keys: AES-256 keys by version; the highest one wraps.
+        key_encryption_keys: Keys of 32 bytes by version; the highest one wraps.
         index_keys: HMAC keys by version; the highest one indexes.
         entropy: Source of data keys and nonces.
+        cipher: What new data keys are for; older ones keep theirs.
     """
 
     def __init__(
@@ -92,6 +87,7 @@ class Vault:
         key_encryption_keys: Mapping[int, bytes],
         index_keys: Mapping[int, bytes],
         entropy: Entropy,
+        cipher: StorageCipher = AES_256,
     ) -> None:
         if not key_encryption_keys or not index_keys:
             raise KeyStoreError("the vault needs a key-encryption key and an index key")
@@ -100,11 +96,16 @@ class Vault:
         self.kek_version: Final = max(self._kek)
         self.index_version: Final = max(self._index)
         self._entropy = entropy
+        self._cipher = cipher
 
     def new_key(self) -> tuple[DataKey, bytes]:
-        """Make a data key; return it with its wrapped form (40 bytes)."""
-        key = self._entropy.token(_KEY_BYTES)
-        return DataKey(key, self._entropy), aes_key_wrap(self._kek[self.kek_version], key)
+        """Make a data key; return it with its wrapped form."""
+        cipher = self._cipher
+        key = self._entropy.token(cipher.key_bytes)
+        return (
+            DataKey(cipher, key, self._entropy),
+            cipher.wrap(self._kek[self.kek_version], key),
+        )
 
     def open_key(self, wrapped: bytes, *, kek_version: int) -> DataKey:
         """Unwrap a data key.
@@ -119,14 +120,7 @@ class Vault:
                 f"key-encryption key version {kek_version} is not in the key store",
                 reason="KEK_MISSING",
             )
-        try:
-            return DataKey(aes_key_unwrap(kek, wrapped), self._entropy)
-        except InvalidUnwrap as error:
-            raise IntegrityError(
-                "a subject's data key does not unwrap: the database was altered, or belongs "
-                "to another key store",
-                reason="SEAL_BROKEN",
-            ) from error
+        return DataKey(*unwrap(kek, wrapped), self._entropy)
 
     def subject_index(self, number: SubjectNumber) -> BlindIndex:
         """Return the blind index of a subject's number."""

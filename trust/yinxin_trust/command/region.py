@@ -13,7 +13,8 @@ from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError
 
 from yinxin_edge.terminal import Terminal
-from yinxin_proto.suite import ES256
+from yinxin_proto.sm2provider import provider
+from yinxin_proto.suite import ES256, SM2
 from yinxin_trust.command.ceremony import check_region, show_shared
 from yinxin_trust.command.opening import RegionDirectory
 from yinxin_trust.command.passphrase import (
@@ -45,7 +46,10 @@ def init(
     domain: Annotated[str, typer.Option("--domain", metavar="DOMAIN", show_default=False)],
     name: Annotated[str, typer.Option("--name", metavar="TEXT", show_default=False)],
     database: Annotated[str, typer.Option("--database", metavar="URL", show_default=False)] = "",
-    suite: Annotated[str, typer.Option("--suite", metavar="SUITE")] = ES256.name,
+    suite: Annotated[str, typer.Option("--suite", metavar="SUITE", show_default=False)] = "",
+    root_suite: Annotated[
+        str, typer.Option("--root-suite", metavar="SUITE", show_default=False)
+    ] = "",
     listen: Annotated[str, typer.Option("--listen", metavar="HOST:PORT")] = _DEFAULT.listen,
     host: Annotated[list[str] | None, typer.Option("--host", show_default=False)] = None,
     passphrase_file: PassphraseFile = None,
@@ -61,7 +65,9 @@ def init(
     )
     names, addresses = split_hosts(host or [*_DEFAULT.names, *_DEFAULT.addresses])
     settings = Settings(
-        region=RegionTable(code=code, domain=domain, name=name, suite=suite),
+        region=RegionTable(
+            code=code, domain=domain, name=name, suite=suite or usual_suite(), root_suite=root_suite
+        ),
         database=DatabaseTable(url=database),
         server=ServerTable(listen=listen, names=names, addresses=addresses),
     )
@@ -79,6 +85,15 @@ def init(
     warn_of_password(terminal, database)
     with Region.open(directory, passphrase=online) as made:
         _show(terminal, directory, made)
+
+
+def usual_suite() -> str:
+    """Return the suite of a region that names none: SM2, where this machine can do it.
+
+    A region has a code of GB/T 2260, so it comes under the rules of commercial
+    cryptography.
+    """
+    return SM2.name if provider().find() else ES256.name
 
 
 def split_hosts(hosts: Iterable[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -111,7 +126,8 @@ def _show(terminal: Terminal, directory: Path, region: Region) -> None:
         (terminal.text("region.code"), region.namespace.code),
         (terminal.text("region.domain"), region.namespace.domain),
         (terminal.text("region.database"), describe_database(region)),
-        (terminal.text("region.suite"), region.foundation.suite.name),
+        (terminal.text("region.suite"), region.foundation.suites.own.name),
+        (terminal.text("region.root_suite"), region.foundation.suites.root.name),
         (terminal.text("region.root"), fingerprint),
     ]
     terminal.record(
