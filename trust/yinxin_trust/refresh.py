@@ -25,6 +25,7 @@ from yinxin_trust.certification import (
     open_authority,
     put_crls,
 )
+from yinxin_trust.externalauthority import external_crls
 from yinxin_trust.keyring import Keyring
 from yinxin_trust.publication import Publication, first_root, reader
 from yinxin_trust.region import Region
@@ -115,7 +116,8 @@ class Refresher:
         }
         if signed:
             put_crls(conn, signed, self._clock)
-        held = {name: crl for name in CRLS if (crl := get_crl(conn, name)) is not None}
+        names = (*CRLS, *external_crls(conn))
+        held = {name: crl for name in names if (crl := get_crl(conn, name)) is not None}
         published = set(view.paths("crl"))
         return {
             path: crl

@@ -21,6 +21,8 @@ from yinxin_trust import schema
 from yinxin_trust.namespace import Namespace
 from yinxin_trust.storage import put_setting, require_setting
 
+CROSS_PREFIX = "cross-ca/"
+"""Settings that hold our root's certificates for licence CAs outside."""
 _CAS = ("root", "licence", "status", "tls")
 _REGION = ""
 """``authority_key.authority_code`` of the region's own keys."""
@@ -49,6 +51,15 @@ def get_anchors(conn: Connection) -> RegionAnchors:
     )
 
 
+def cross_anchors(conn: Connection) -> tuple[bytes, ...]:
+    """Return licence CAs outside the region that its root has certified."""
+    s = schema.setting.c
+    rows = conn.execute(
+        select(s.value).where(s.name.startswith(CROSS_PREFIX)).order_by(s.name)
+    ).scalars()
+    return tuple(bytes.fromhex(value) for value in rows)
+
+
 def put_log_key(conn: Connection, *, log_number: int, vkey: str) -> None:
     """Write a log's verifier key, inside a write transaction."""
     put_setting(conn, f"vkey/{log_number}", vkey)
@@ -68,7 +79,7 @@ def build_trust_list(conn: Connection, namespace: Namespace, now: datetime) -> T
         issued_at=int(now.timestamp()),
         anchors=Anchors(
             root=anchors.root,
-            licence=(anchors.licence,),
+            licence=(anchors.licence, *cross_anchors(conn)),
             status=(anchors.status,),
             tls=(anchors.tls,),
         ),
