@@ -22,7 +22,7 @@ from cryptography.x509.oid import AuthorityInformationAccessOID, NameOID
 from yinxin_ca import der
 from yinxin_ca.profile import Profile
 from yinxin_ca.subject import NameRule
-from yinxin_proto.certificate import Certificate, parse
+from yinxin_proto.certificate import Certificate, CertificatePurpose, parse
 from yinxin_proto.crl import parse_crl
 from yinxin_proto.der import elements
 from yinxin_proto.error import InvalidArgumentError, MalformedError, Violation, YinxinError
@@ -123,11 +123,14 @@ def _subject(x: Exhibit) -> bool:
 
 
 def _key(x: Exhibit) -> bool:
-    # Logs are cosigned by a key that is of no suite of licences.
-    cosigning = (ML_DSA_44,) if x.profile.names is NameRule.LOG else ()
-    for own in (*cosigning, *(suite(name) for name in names())):
+    # A cosigner's key is of no suite: nothing but checkpoints is signed with it.
+    is_cosigner = CertificatePurpose.CHECKPOINT_SIGNING in x.profile.purposes
+    suites: list[Suite] = [suite(name) for name in names()]
+    if is_cosigner and not x.profile.is_authority:
+        suites = [ML_DSA_44]
+    for found in suites:
         try:
-            own.load_public(x.certificate.spki)
+            found.load_public(x.certificate.spki)
         except MalformedError:
             continue
         return True

@@ -22,7 +22,14 @@ from yinxin_proto.error import FailedPreconditionError, NotFoundError
 from yinxin_proto.es256 import ES256
 from yinxin_proto.signature import PublicKey
 from yinxin_trust import schema
-from yinxin_trust.certification import crl_lifetime, open_authority, put_crls
+from yinxin_trust.certification import (
+    IssuingCa,
+    issuing_cas,
+    open_authority,
+    put_crls,
+    sign_lists,
+)
+from yinxin_trust.keystage import Stage
 from yinxin_trust.registration import Registrar
 from yinxin_trust.trustlisting import get_anchors
 
@@ -87,29 +94,35 @@ class PrincipalCertificates:
                 (``CERTIFICATE_NOT_FOUND``).
             FailedPreconditionError: It is revoked already (``ALREADY_REVOKED``).
         """
+        uri, registers = self._uri(principal_id), self.registrar.registers
+        cas = [ca for ca in issuing_cas(conn, TLS) if ca.key.stage is not Stage.DESTROYED]
         mine = [
-            record
-            for record in self.registrar.registers(TLS).records()
-            if _holder(record, TLS) == self._uri(principal_id)
+            (ca, record)
+            for ca in cas
+            for record in registers(ca.label).records()
+            if _holder(record, ca.label) == uri
         ]
         if serial is not None:
-            mine = [record for record in mine if record.serial == serial]
+            mine = [(ca, record) for ca, record in mine if record.serial == serial]
             if not mine:
                 raise NotFoundError(
                     "the principal has no certificate of that serial number",
                     reason="CERTIFICATE_NOT_FOUND",
                 )
         else:
-            now = self.registrar.clock.now()
-            mine = [r for r in mine if r.revoked_at is None and r.read().not_after >= now]
-        authority = self._authority(conn)
-        for record in mine:
-            _revoke_once(authority, record, reason)
+            mine = [(ca, record) for ca, record in mine if self._is_in_force(record)]
+        authorities = {ca.label: self._authority(conn, ca) for ca in cas}
+        for ca, record in mine:
+            _revoke_once(authorities[ca.label], record, reason)
         # Signed even where nothing was left to revoke: an interrupted call may have
         # put a revocation into the register and no list into the database.
-        crl = authority.sign_crl(lifetime=crl_lifetime(TLS))
-        put_crls(conn, {TLS: crl}, self.registrar.clock)
-        return tuple(record.serial for record in mine)
+        for label, authority in authorities.items():
+            put_crls(conn, sign_lists(label, authority), self.registrar.clock)
+        return tuple(record.serial for _, record in mine)
+
+    def _is_in_force(self, record: CertificateRecord) -> bool:
+        now = self.registrar.clock.now()
+        return record.revoked_at is None and record.read().not_after >= now
 
     def _known_keys(self, conn: Connection) -> Iterator[KnownKey]:
         for name in self.registrar.registers.names():
@@ -131,11 +144,12 @@ class PrincipalCertificates:
     def _uri(self, principal_id: str) -> str:
         return self.registrar.keyring.namespace.principal_uri(principal_id)
 
-    def _authority(self, conn: Connection) -> CertificateAuthority:
+    def _authority(self, conn: Connection, ca: IssuingCa) -> CertificateAuthority:
         return open_authority(
             TLS,
             anchors=get_anchors(conn),
-            keyring=self.registrar.keyring,
+            certificate=ca.certificate,
+            keyring=self.registrar.keyring.at(conn),
             registers=self.registrar.registers,
             clock=self.registrar.clock,
             entropy=self.registrar.entropy,
