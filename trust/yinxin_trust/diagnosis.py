@@ -19,6 +19,7 @@ from typing import Any, Final
 
 from sqlalchemy import Column, func, select, text
 
+from yinxin_ca.routed import RoutedKeyStore
 from yinxin_proto.certificate import parse
 from yinxin_proto.crl import parse_crl
 from yinxin_proto.error import YinxinError
@@ -30,8 +31,11 @@ from yinxin_proto.suite import SM2
 from yinxin_trust import schema
 from yinxin_trust.certification import ISSUING, get_crl
 from yinxin_trust.cipher import cipher_for
+from yinxin_trust.keyoverview import overview
+from yinxin_trust.keystage import Stage
+from yinxin_trust.keystores import KEYS
 from yinxin_trust.publication import first_root, reader
-from yinxin_trust.region import KEYS, OFFLINE, Region
+from yinxin_trust.region import OFFLINE, Region
 from yinxin_trust.rows import moment
 from yinxin_trust.servercertificate import ServerCertificate
 from yinxin_trust.soundness import Soundness
@@ -101,11 +105,13 @@ class Diagnosis:
         for check in (
             self._keys,
             self._suites,
+            self._stores,
             self._permissions,
             self._database,
             self._data,
             self._clock,
             self._space,
+            self._rotations,
             self._certificates,
             self._revocation_lists,
             self._roles,
@@ -134,6 +140,22 @@ class Diagnosis:
         else:
             yield Observation("offline", Level.OK, "offline.away")
 
+    def _rotations(self) -> Iterator[Observation]:
+        """Tell of keys that are older than the settings let them become."""
+        region, now = self.region, self.region.clock.now()
+        lines = list(overview(region.storage, region.rotation(), region.settings.rotation))
+        due = [line for line in lines if line.is_due(now)]
+        for line in due:
+            told: dict[str, object] = {
+                "purpose": line.key.ref.purpose.value,
+                "owner": line.key.ref.owner,
+                "at": show_moment(line.due or now),
+            }
+            yield Observation("rotation", Level.NOTE, "due", told)
+        if not due:
+            count = sum(line.key.stage is Stage.ACTIVE for line in lines)
+            yield Observation("rotation", Level.OK, "rotation", {"count": count})
+
     def _suites(self) -> Iterator[Observation]:
         suites = self.region.foundation.suites
         values = {
@@ -151,6 +173,23 @@ class Diagnosis:
             yield Observation("libcrypto", Level.NOTE, "libcrypto.branching", said)
         else:
             yield Observation("libcrypto", Level.OK, "libcrypto.sound", said)
+
+    def _stores(self) -> Iterator[Observation]:
+        """Say which store holds what, where there is more than one."""
+        online = self.region.keyring.online
+        if not isinstance(online, RoutedKeyStore) or len(online.routes) == 1:
+            return
+        for route in online.routes:
+            values: dict[str, object] = {"store": route.name}
+            try:
+                held = route.store.list()
+            except YinxinError as error:
+                values |= {"code": error.reason, "detail": error.message}
+                yield Observation("stores", Level.FAULT, "stores.silent", values)
+                continue
+            purposes = ", ".join(sorted({info.ref.purpose for info in held})) or "-"
+            values |= {"count": len(held), "purposes": purposes}
+            yield Observation("stores", Level.OK, "stores.answers", values)
 
     def _permissions(self) -> Iterator[Observation]:
         paths = [self.directory / KEYS, self.directory / OFFLINE]
