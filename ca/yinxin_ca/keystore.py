@@ -54,6 +54,8 @@ class Purpose(StrEnum):
     TUF_CATALOGUE = "tuf-catalogue"
     INDEX_HMAC = "index-hmac"
     KEK = "kek"
+    OFFICERS = "officers"
+    INTEGRITY = "integrity"
 
 
 EXPORTABLE: Final = frozenset({Purpose.TLS_SERVER, Purpose.TLS_CLIENT})

@@ -7,12 +7,15 @@ what can change who is trusted (root CA, repository root, trust role); only
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Final
 
+from yinxin_ca.dualcontrol import DualControl, TrustSigner
 from yinxin_ca.keystore import KeyRef, KeyStore, Purpose
-from yinxin_proto.clock import Entropy
-from yinxin_proto.error import FailedPreconditionError
+from yinxin_ca.officer import InMemoryOfficerRegister, OfficerRegister
+from yinxin_proto.clock import Clock, Entropy
+from yinxin_proto.error import FailedPreconditionError, InternalError
 from yinxin_proto.note import NoteSigner
 from yinxin_proto.signature import Signer, Suite
 from yinxin_trust.namespace import Namespace
@@ -38,6 +41,14 @@ _DELEGATED_PURPOSE: Final = {
 }
 _LOG_KINDS: Final = {1: "licences", 2: "uses"}
 
+OfficerRegisterFactory = Callable[[bytes], OfficerRegister]
+"""Opens the officers' register with its MAC key."""
+
+
+def _in_memory_officers() -> OfficerRegisterFactory:
+    register = InMemoryOfficerRegister()
+    return lambda _: register
+
 
 @dataclass(frozen=True, slots=True)
 class Keyring:
@@ -46,6 +57,8 @@ class Keyring:
     namespace: Namespace
     online: KeyStore
     offline: KeyStore | None = None
+    officers: OfficerRegisterFactory = field(default_factory=_in_memory_officers)
+    """Opens what is kept beside the offline store, by a key that is inside it."""
 
     def ref(self, purpose: Purpose, version: int = 1) -> KeyRef:
         """Return the name of one of the region's own keys."""
@@ -67,6 +80,30 @@ class Keyring:
                 )
             store = self.offline
         return store.signer(self.ref(purpose))
+
+    def control(self, clock: Clock) -> DualControl:
+        """Return the signer's own judgement over operations.
+
+        Raises:
+            FailedPreconditionError: The offline store is not open (``OFFLINE_KEYS``).
+        """
+        self.signer(Purpose.TUF_TARGETS)
+        if self.offline is None:
+            raise InternalError("an offline signer without an offline store")
+        key = self.offline.secret(self.ref(Purpose.OFFICERS))
+        return DualControl(register=self.officers(key), clock=clock, region=self.namespace.code)
+
+    def trust_signer(self, clock: Clock) -> TrustSigner:
+        """Return what signs trust lists, each after its own judgement.
+
+        Raises:
+            FailedPreconditionError: The offline store is not open (``OFFLINE_KEYS``).
+        """
+        return TrustSigner(signer=self.signer(Purpose.TUF_TARGETS), control=self.control(clock))
+
+    def integrity_key(self) -> bytes:
+        """Return the key that seals permissions and audit rows."""
+        return self.online.secret(self.ref(Purpose.INTEGRITY))
 
     def delegated_signer(self, role: str) -> Signer:
         """Return the signer of a delegated repository role."""
@@ -104,5 +141,7 @@ def generate(keyring: Keyring, suite: Suite) -> None:
         keyring.online.generate(keyring.ref(purpose), suite)
     for kind in _LOG_KINDS.values():
         keyring.online.generate_secret(KeyRef(f"{keyring.namespace.code}-{kind}", Purpose.LOG))
+    keyring.offline.generate_secret(keyring.ref(Purpose.OFFICERS))
+    keyring.online.generate_secret(keyring.ref(Purpose.INTEGRITY))
     keyring.online.generate_secret(keyring.ref(Purpose.INDEX_HMAC))
     keyring.online.generate_secret(keyring.ref(Purpose.KEK))

@@ -8,7 +8,7 @@ of two states, and two processes cannot sign two states of one version.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Final
 
@@ -17,7 +17,8 @@ from sqlalchemy import Connection, delete, select, update
 from yinxin_ca.keystore import Purpose
 from yinxin_proto.clock import Clock
 from yinxin_proto.error import IntegrityError
-from yinxin_proto.repository import RepositoryView
+from yinxin_proto.operation import SignedOperation
+from yinxin_proto.repository import Expiry, RepositoryView
 from yinxin_proto.repository_metadata import DELEGATED
 from yinxin_proto.repository_writer import RepositoryWriter, RoleKeys
 from yinxin_proto.signature import Signer
@@ -75,7 +76,12 @@ class Publication:
         self._publish(conn, writer)
 
     def publish(
-        self, conn: Connection, changes: Changes, *, trust_list: bytes | None = None
+        self,
+        conn: Connection,
+        changes: Changes,
+        *,
+        trust_list: bytes | None = None,
+        operations: Sequence[SignedOperation] = (),
     ) -> None:
         """Sign and store the next state, inside a write transaction.
 
@@ -84,14 +90,24 @@ class Publication:
             changes: What changes in the delegated roles; a role that is named
                 is signed anew even if nothing in it changes.
             trust_list: A new trust list; needs the offline keys.
+            operations: What officers signed, where the new list breaks trust.
+
+        Raises:
+            PermissionDeniedError: The signer does not release the new list;
+                see `yinxin_ca.dualcontrol.TrustSigner.release`.
         """
         self.lock(conn)
         writer = self._writer(conn)
         if trust_list is not None:
+            signer = self._keyring.trust_signer(self._clock).release(
+                trust_list,
+                published=published_trust_list(conn, self._clock.now()),
+                operations=operations,
+            )
             writer.write_targets(
                 "targets",
                 {TRUST_TARGET: trust_list},
-                signers=[self._keyring.signer(Purpose.TUF_TARGETS)],
+                signers=[signer],
             )
         for role, targets in changes.items():
             self._write_delegated(writer, role, targets)
@@ -155,6 +171,12 @@ def trust_list_version(conn: Connection) -> int:
     f = schema.published_file.c
     paths = conn.execute(select(f.path).where(f.path.like("metadata/%.targets.json"))).scalars()
     return max((int(path.split("/")[1].split(".")[0]) for path in paths), default=0)
+
+
+def published_trust_list(conn: Connection, now: datetime) -> bytes:
+    """Return the trust list in force, verified from the first root on."""
+    view = RepositoryView.load(first_root(conn), reader(conn), now, mode=Expiry.PACK)
+    return view.target(TRUST_TARGET)
 
 
 def current_view(conn: Connection, now: datetime) -> RepositoryView:

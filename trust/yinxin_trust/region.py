@@ -19,6 +19,7 @@ from typing import Final, Self
 
 from yinxin_ca.journal import FileRegister
 from yinxin_ca.keyfile import create_key_store, open_key_store
+from yinxin_ca.officer import FileOfficerRegister
 from yinxin_ca.register import InMemoryRegister, Register
 from yinxin_ca.software import in_memory_key_store
 from yinxin_edge.clock import SystemClock, SystemEntropy
@@ -37,7 +38,7 @@ from yinxin_trust.directory import Directory
 from yinxin_trust.founding import Founder
 from yinxin_trust.holding import Holding
 from yinxin_trust.issuance import Issuance, IssuanceStores
-from yinxin_trust.keyring import Keyring
+from yinxin_trust.keyring import Keyring, OfficerRegisterFactory
 from yinxin_trust.ledger import LICENCES
 from yinxin_trust.lifecycle import Lifecycle, LifecycleStores
 from yinxin_trust.namespace import Namespace
@@ -54,6 +55,7 @@ from yinxin_trust.vault import Vault
 
 KEYS: Final = "keys"
 OFFLINE: Final = "offline"
+OFFICERS: Final = "officers"
 REGISTERS: Final = "registers"
 _LEASE_TERM: Final = timedelta(seconds=10)
 _EXAMPLE: Final = RegionTable(
@@ -284,7 +286,9 @@ class Region:
                 Foundation(
                     settings=settings,
                     storage=storage,
-                    keyring=Keyring(settings.namespace, online, offline),
+                    keyring=Keyring(
+                        settings.namespace, online, offline, file_officers(draft, entropy)
+                    ),
                     registers=file_registers(draft),
                     clock=clock,
                     entropy=entropy,
@@ -343,7 +347,9 @@ class Region:
             Foundation(
                 settings=settings,
                 storage=storage,
-                keyring=Keyring(settings.namespace, online, offline),
+                keyring=Keyring(
+                    settings.namespace, online, offline, file_officers(directory, entropy)
+                ),
                 registers=file_registers(directory),
                 clock=clock,
                 entropy=entropy,
@@ -354,6 +360,12 @@ class Region:
 def file_registers(directory: Path) -> Registers:
     """Return the registers of a region's directory."""
     return Registers(lambda name: FileRegister(directory / REGISTERS / f"{name}.jsonl"))
+
+
+def file_officers(directory: Path, entropy: Entropy) -> OfficerRegisterFactory:
+    """Return what opens the officers' register of a region's directory, with the offline keys."""
+    folder = directory / OFFLINE / OFFICERS
+    return lambda key: FileOfficerRegister(folder, key=key, entropy=entropy)
 
 
 def _unused(directory: Path) -> Path:
