@@ -12,11 +12,12 @@ from typing import Final
 
 from yinxin_proto.error import ConfigurationError
 from yinxin_proto.es256 import ES256
+from yinxin_proto.mldsa import ML_DSA_65
 from yinxin_proto.signature import PublicKey, Signer, SigningKey, Suite
 
-__all__ = ["ES256", "PublicKey", "Signer", "SigningKey", "Suite", "names", "suite"]
+__all__ = ["ES256", "ML_DSA_65", "PublicKey", "Signer", "SigningKey", "Suite", "names", "suite"]
 
-_REGISTRY: Final[dict[str, Suite]] = {ES256.name: ES256}
+_REGISTRY: Final[dict[str, Suite]] = {entry.name: entry for entry in (ES256, ML_DSA_65)}
 
 
 def suite(name: str) -> Suite:
