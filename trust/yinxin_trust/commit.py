@@ -18,8 +18,9 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, Table
 
-from yinxin_proto.error import AlreadyExistsError
+from yinxin_proto.error import AlreadyExistsError, FailedPreconditionError
 from yinxin_trust import schema
+from yinxin_trust.keystanding import require_standing
 from yinxin_trust.rows import Row, RowBatch
 from yinxin_trust.storage import Storage
 
@@ -106,6 +107,7 @@ class GroupCommitter:
 
         Raises:
             AlreadyExistsError: A claim is taken; `reason` is ``UNIQUE``.
+            FailedPreconditionError: A key that signed was stopped meanwhile (``KEY_STOPPED``).
             UnavailableError: The database is locked or gone; nothing was written.
             ResourceExhaustedError: The disk is full; nothing was written.
         """
@@ -162,7 +164,7 @@ class GroupCommitter:
                 merged.extend(pending.batch)
         try:
             self._write(merged)
-        except AlreadyExistsError as error:
+        except (AlreadyExistsError, FailedPreconditionError) as error:
             if len(group) > 1:
                 for pending in group:
                     self._commit_group([pending])
@@ -177,6 +179,7 @@ class GroupCommitter:
 
     def _write(self, batch: RowBatch) -> None:
         with self._storage.write() as conn:
+            require_standing(conn, batch)
             insert_rows(self._storage, conn, batch)
 
 

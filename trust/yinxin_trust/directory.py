@@ -166,10 +166,11 @@ def _load(conn: Connection, version: str) -> DirectorySnapshot:
 
 def _load_authorities(conn: Connection) -> dict[str, IssuingAuthority]:
     keys: dict[str, list[Row[*tuple[Any, ...]]]] = {}
+    k = schema.authority_key.c
     query = select(schema.authority_key).where(
-        schema.authority_key.c.state == KeyState.ACTIVE.value
+        k.state == KeyState.ACTIVE.value, k.stopped_ms.is_(None)
     )
-    for row in conn.execute(query.order_by(schema.authority_key.c.version)):
+    for row in conn.execute(query.order_by(k.version)):
         keys.setdefault(row.authority_code, []).append(row)
     return {
         row.code: _authority(row, keys.get(row.code, []))

@@ -12,7 +12,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, select
 
-from yinxin_proto.keyrecord import KeyPurpose, KeyRecord, KeyState
+from yinxin_proto.keyrecord import KeyPurpose, KeyRecord, KeyState, Pin
 from yinxin_proto.logkey import LogKey, LogKind
 from yinxin_proto.scope import Authority, TypeScope
 from yinxin_proto.strict import canonical_json, parse_json
@@ -60,7 +60,7 @@ def build_trust_list(conn: Connection, namespace: Namespace, now: datetime) -> T
     keys: dict[str, list[KeyRecord]] = {}
     order = (schema.authority_key.c.authority_code, schema.authority_key.c.thumbprint)
     for row in conn.execute(select(schema.authority_key).order_by(*order)):
-        keys.setdefault(row.authority_code, []).append(_key_record(row))
+        keys.setdefault(row.authority_code, []).append(key_record(row))
     authorities = conn.execute(select(schema.authority).order_by(schema.authority.c.code))
     return TrustList(
         region=namespace.code,
@@ -107,7 +107,8 @@ def scopes_json(scopes: tuple[TypeScope, ...]) -> str:
     return canonical_json([scope.to_json() for scope in scopes]).decode()
 
 
-def _key_record(row: Row[*tuple[Any, ...]]) -> KeyRecord:
+def key_record(row: Row[*tuple[Any, ...]]) -> KeyRecord:
+    """Return an ``authority_key`` row as the trust list says it."""
     return KeyRecord(
         suite=row.suite,
         purpose=KeyPurpose(row.purpose),
@@ -115,6 +116,7 @@ def _key_record(row: Row[*tuple[Any, ...]]) -> KeyRecord:
         state=KeyState(row.state),
         not_before=row.not_before_ms // 1000,
         not_after=None if row.not_after_ms is None else row.not_after_ms // 1000,
+        pin=None if row.pin is None else Pin.from_json(parse_json(row.pin.encode()), "pin"),
     )
 
 
