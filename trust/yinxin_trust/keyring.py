@@ -64,7 +64,7 @@ class Keyring:
         """Return the name of one of the region's own keys."""
         return KeyRef(self.namespace.code, purpose, version)
 
-    def signer(self, purpose: Purpose) -> Signer:
+    def signer(self, purpose: Purpose, version: int = 1) -> Signer:
         """Return one of the region's own signers.
 
         Raises:
@@ -79,7 +79,7 @@ class Keyring:
                     reason="OFFLINE_KEYS",
                 )
             store = self.offline
-        return store.signer(self.ref(purpose))
+        return store.signer(self.ref(purpose, version))
 
     def control(self, clock: Clock) -> DualControl:
         """Return the signer's own judgement over operations.

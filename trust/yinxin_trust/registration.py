@@ -6,7 +6,7 @@ approval key never is: the authority hands over the public half alone.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, func, select, update
@@ -24,6 +24,7 @@ from yinxin_proto.error import (
 from yinxin_proto.jose import encode_x5c
 from yinxin_proto.keyrecord import KeyPurpose, KeyRecord, KeyState
 from yinxin_proto.number import is_credit_code
+from yinxin_proto.operation import SignedOperation
 from yinxin_proto.scope import TypeScope
 from yinxin_proto.signature import PublicKey, Suite
 from yinxin_trust import schema
@@ -42,7 +43,7 @@ from yinxin_trust.certification import (
 )
 from yinxin_trust.directory import touch
 from yinxin_trust.keyring import Keyring
-from yinxin_trust.publication import Publication
+from yinxin_trust.publication import Changes, Publication
 from yinxin_trust.rows import milliseconds
 from yinxin_trust.storage import Storage
 from yinxin_trust.trustlisting import build_trust_list, get_anchors, key_row, scopes_json
@@ -185,13 +186,27 @@ class Registrar:
         touch(conn)
         self.publish_trust(conn)
 
-    def publish_trust(self, conn: Connection) -> None:
+    def publish_trust(
+        self,
+        conn: Connection,
+        *,
+        operations: Sequence[SignedOperation] = (),
+        along: Changes | None = None,
+    ) -> None:
         """Sign and publish the trust list as the records make it, in one transaction.
 
         The root's revocation list is renewed along with it when it is due.
+
+        Args:
+            conn: A write transaction.
+            operations: What officers signed, where trust breaks.
+            along: What else is published with it.
+
+        Raises:
+            PermissionDeniedError: The signer does not release the list.
         """
         now = self.clock.now()
-        changes: dict[str, dict[str, bytes | None]] = {}
+        changes = {role: dict(targets) for role, targets in (along or {}).items()}
         if is_crl_due(get_crl(conn, ROOT), ROOT, now):
             root = open_authority(
                 ROOT,
@@ -203,10 +218,10 @@ class Registrar:
             )
             crls = {ROOT: root.sign_crl(lifetime=crl_lifetime(ROOT))}
             put_crls(conn, crls, self.clock)
-            changes["crl"] = crl_targets(crls)
+            changes.setdefault("crl", {}).update(crl_targets(crls))
         trust_list = build_trust_list(conn, self.keyring.namespace, now)
         Publication(storage=self.storage, keyring=self.keyring, clock=self.clock).publish(
-            conn, changes, trust_list=trust_list.to_bytes()
+            conn, changes, trust_list=trust_list.to_bytes(), operations=operations
         )
 
     def add_principal(

@@ -25,10 +25,12 @@ from yinxin_trust import schema
 from yinxin_trust.keyring import Keyring
 from yinxin_trust.ledger import LICENCES, signed_head
 from yinxin_trust.rows import milliseconds, moment
-from yinxin_trust.storage import require_setting
+from yinxin_trust.storage import get_setting, require_setting
 
 STATUS_CHAIN: Final = "status_x5c"
 """Setting: the status key's certificates, JSON list of hexadecimal DER."""
+STATUS_VERSION: Final = "status_key_version"
+"""Setting: which version of the status key signs; the first where it is absent."""
 LIFETIME: Final = timedelta(days=1)
 TTL: Final = timedelta(minutes=5)
 _KEEP_APART: Final = timedelta(hours=6)
@@ -156,10 +158,14 @@ class StatusSigner:
         self._keyring = keyring
         self._clock = clock
 
-    def sign_due(self, conn: Connection) -> dict[str, bytes | None]:
+    def sign_due(self, conn: Connection, *, every: bool = False) -> dict[str, bytes | None]:
         """Sign and keep a token for every list that is not up to date.
 
         Must run inside a write transaction.
+
+        Args:
+            conn: The transaction.
+            every: Sign those that are up to date, too: the key is another.
 
         Returns:
             Repository targets of the ``status`` role by name.
@@ -168,7 +174,7 @@ class StatusSigner:
         lists = schema.status_list.c
         targets: dict[str, bytes | None] = {}
         for row in conn.execute(select(lists.list_number, lists.uri, lists.changes)):
-            if self._is_due(conn, row, head.size):
+            if every or self._is_due(conn, row, head.size):
                 token = self._sign(conn, row, head.size)
                 targets[f"status/{row.list_number}.jwt"] = token.encode()
         return targets
@@ -223,7 +229,8 @@ class StatusSigner:
         chain = [
             bytes.fromhex(der) for der in parse_json(require_setting(conn, STATUS_CHAIN).encode())
         ]
-        return token, token.sign(self._keyring.signer(Purpose.STATUS), chain)
+        version = int(get_setting(conn, STATUS_VERSION) or 1)
+        return token, token.sign(self._keyring.signer(Purpose.STATUS, version), chain)
 
     def _issue_time(self, conn: Connection, list_number: int) -> datetime:
         """Return now, whole seconds, but never before the newest token.
