@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any
 
 from sqlalchemy import BigInteger, Connection, Row, Text, cast, select, update
 
@@ -25,9 +25,8 @@ from yinxin_proto.suite import suite
 from yinxin_trust import schema
 from yinxin_trust.access import Principal, Role
 from yinxin_trust.catalogue import Catalogue, load_catalogue
+from yinxin_trust.permissionseal import VERSION, PermissionSeal, before_change
 from yinxin_trust.storage import get_setting, put_setting
-
-_VERSION: Final = "directory_version"
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,23 +101,30 @@ class Directory:
 
     Args:
         keystore: Holds the authorities' licence-signing keys.
+        seal: Shows that the records are those that the region wrote.
     """
 
-    def __init__(self, *, keystore: KeyStore) -> None:
+    def __init__(self, *, keystore: KeyStore, seal: PermissionSeal) -> None:
         self._keystore = keystore
+        self._seal = seal
         self._lock = threading.Lock()
         self._snapshot: DirectorySnapshot | None = None
         self._issuers: dict[LicenceKey, Issuer] = {}
 
     def snapshot(self, conn: Connection) -> DirectorySnapshot:
-        """Return the records as the transaction sees them."""
-        version = get_setting(conn, _VERSION) or "0"
+        """Return the records as the transaction sees them.
+
+        Raises:
+            IntegrityError: They were changed behind the region's back (``PERMISSIONS``).
+        """
+        version = get_setting(conn, VERSION) or "0"
         current = self._snapshot
         if current is not None and current.version == version:
             return current
         with self._lock:
             current = self._snapshot
             if current is None or current.version != version:
+                self._seal.check(conn)
                 current = _load(conn, version)
                 self._snapshot = current
         return current
@@ -149,10 +155,11 @@ def touch(conn: Connection) -> None:
     transaction ends: changes come one after the other, and no two of them can
     make the same version.
     """
+    before_change(conn)
     s = schema.setting
     raised = cast(cast(s.c.value, BigInteger) + 1, Text)
-    if not conn.execute(update(s).where(s.c.name == _VERSION).values(value=raised)).rowcount:
-        put_setting(conn, _VERSION, "1")
+    if not conn.execute(update(s).where(s.c.name == VERSION).values(value=raised)).rowcount:
+        put_setting(conn, VERSION, "1")
 
 
 def _load(conn: Connection, version: str) -> DirectorySnapshot:

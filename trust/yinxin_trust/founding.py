@@ -30,8 +30,10 @@ from yinxin_trust.certification import (
     open_authority,
     put_crls,
 )
+from yinxin_trust.directory import touch
 from yinxin_trust.keyring import Keyring, generate
 from yinxin_trust.ledger import LICENCES, USES
+from yinxin_trust.permissionseal import PermissionSeal
 from yinxin_trust.publication import Publication
 from yinxin_trust.relocation import REGION_SETTING
 from yinxin_trust.rows import milliseconds
@@ -74,12 +76,14 @@ class Founder:
                     reason="REGION_EXISTS",
                 )
         generate(self.keyring, self.suite)
+        self.storage.seal = PermissionSeal(self.keyring.integrity_key())
         anchors = found_authorities(self.keyring, self.registers, self.clock, self.entropy)
         with self.storage.write() as conn:
             self._write(conn, anchors)
 
     def _write(self, conn: Connection, anchors: RegionAnchors) -> None:
         namespace, now = self.keyring.namespace, self.clock.now()
+        touch(conn)
         put_setting(conn, REGION_SETTING, namespace.code)
         put_anchors(conn, anchors)
         self._write_status_key(conn, anchors)

@@ -43,6 +43,7 @@ from yinxin_trust.ledger import LICENCES
 from yinxin_trust.lifecycle import Lifecycle, LifecycleStores
 from yinxin_trust.namespace import Namespace
 from yinxin_trust.page import PageTokens
+from yinxin_trust.permissionseal import PermissionSeal
 from yinxin_trust.publication import Publication
 from yinxin_trust.receipt_waiter import ReceiptWaiter
 from yinxin_trust.registration import Registrar
@@ -115,7 +116,9 @@ class Region:
         self.entropy = foundation.entropy
         self.vault: Vault = self.keyring.vault(entropy=self.entropy)
         self.committer = GroupCommitter(storage=self.storage)
-        self.directory = Directory(keystore=self.keyring.online)
+        seal = PermissionSeal(self.keyring.integrity_key())
+        self.storage.seal = seal
+        self.directory = Directory(keystore=self.keyring.online, seal=seal)
         self.audit = AuditTrail(clock=self.clock, entropy=self.entropy)
         self.subjects = SubjectDirectory(vault=self.vault, clock=self.clock, entropy=self.entropy)
         self.pages = PageTokens(key=self.vault.derive("page-tokens"))

@@ -150,6 +150,7 @@ class Registrar:
         licence_key: PublicKey,
         chain: tuple[bytes, ...],
     ) -> None:
+        touch(conn)
         now = self.clock.now()
         now_s, now_ms = int(now.timestamp()), milliseconds(now)
         scopes = tuple(TypeScope(type=code, not_before=now_s) for code in authority.types)
@@ -183,7 +184,6 @@ class Registrar:
                 evidence_hash=digest,
             )
             conn.execute(schema.authority_key.insert().values(**row))
-        touch(conn)
         self.publish_trust(conn)
 
     def publish_trust(
