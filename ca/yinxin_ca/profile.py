@@ -73,6 +73,24 @@ ROOT: Final = Profile(
 )
 """The region's root, self-signed; certifies issuing authorities and nothing else."""
 
+PQ_ROOT: Final = Profile(
+    name="pq-root",
+    validity=20 * _YEAR,
+    key_usage=_SIGNS_CERTIFICATES,
+    purposes=(CertificatePurpose.CHECKPOINT_SIGNING,),
+    path_length=0,
+)
+"""The parallel ML-DSA-65 root, self-signed; certifies the logs' cosigners alone."""
+
+COSIGNER: Final = Profile(
+    name="cosigner",
+    validity=20 * _YEAR,
+    key_usage=_SIGNS,
+    purposes=(CertificatePurpose.CHECKPOINT_SIGNING,),
+    names=NameRule.LOG,
+)
+"""A log's ML-DSA-44 key, by the log's origin. Verifiers judge it by no date."""
+
 LICENCE_CA: Final = Profile(
     name="licence-ca",
     validity=10 * _YEAR,

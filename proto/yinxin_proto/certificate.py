@@ -44,6 +44,9 @@ class CertificatePurpose(StrEnum):
     id-kp-oauthStatusSigning, which has no number yet; this one stands in. It lies
     in the arc that takes UUIDs in pieces, since readers refuse arcs over 32 bits
     (and so 2.25, which takes them whole)."""
+    CHECKPOINT_SIGNING = "1.2.840.113556.1.8000.2554.23805.47599.13842.20551.46459.6309408.13072416"
+    """A log's ML-DSA-44 cosigner, under the parallel root; of UUID
+    5cfdb9ef-3612-5047-b57b-604620c77820, in the same arc."""
 
 
 _TLS: Final = frozenset({CertificatePurpose.TLS_SERVER, CertificatePurpose.TLS_CLIENT})

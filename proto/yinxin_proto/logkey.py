@@ -76,6 +76,11 @@ def as_certificate(value: Json, where: str) -> bytes:
     return der
 
 
+def log_uri(origin: str) -> str:
+    """Return the URI by which a certificate names a log."""
+    return f"https://{origin}"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogCosigner:
     """The key with which a log signs its checkpoints against quantum computers, too.

@@ -9,8 +9,10 @@ from yinxin_ca.assembly import Locations
 from yinxin_ca.authority import CertificateAuthority, create_root
 from yinxin_ca.keystore import KeyRef, Purpose
 from yinxin_ca.profile import (
+    COSIGNER,
     LICENCE,
     LICENCE_CA,
+    PQ_ROOT,
     STATUS,
     STATUS_CA,
     TLS_CA,
@@ -21,7 +23,9 @@ from yinxin_ca.profile import (
 from yinxin_ca.register import InMemoryRegister
 from yinxin_ca.software import SoftwareKeyStore, in_memory_key_store
 from yinxin_ca.subject import AlternativeNames, Subject, principal_uri
-from yinxin_proto.suite import ES256
+from yinxin_proto.logkey import log_uri
+from yinxin_proto.signature import PublicKey
+from yinxin_proto.suite import ES256, ML_DSA_65
 
 REGION = "350399"
 DOMAIN = "licences.example.cn"
@@ -42,6 +46,8 @@ class Hierarchy:
     entropy: SeededEntropy = field(default_factory=SeededEntropy)
     keys: SoftwareKeyStore = field(init=False)
     root: CertificateAuthority = field(init=False)
+    parallel: CertificateAuthority = field(init=False)
+    """The ML-DSA-65 root of the logs' cosigners."""
     root_register: InMemoryRegister = field(default_factory=InMemoryRegister)
     registers: dict[Purpose, InMemoryRegister] = field(default_factory=dict)
 
@@ -58,6 +64,14 @@ class Hierarchy:
         self.licences = self._issuing(Purpose.LICENCE_CA, LICENCE_CA)
         self.status = self._issuing(Purpose.STATUS_CA, STATUS_CA)
         self.tls = self._issuing(Purpose.TLS_CA, TLS_CA)
+        self.parallel = create_root(
+            subject=Subject(organisation=ORGANISATION, common_name=f"{REGION} Parallel Root CA 1"),
+            signer=self.keys.generate(KeyRef(REGION, Purpose.PQ_ROOT), ML_DSA_65),
+            register=InMemoryRegister(),
+            clock=self.clock,
+            entropy=self.entropy,
+            profile=PQ_ROOT,
+        )
 
     def _issuing(self, purpose: Purpose, profile: Profile) -> CertificateAuthority:
         signer = self.keys.generate(KeyRef(REGION, purpose), ES256)
@@ -106,6 +120,15 @@ class Hierarchy:
             subject=Subject(organisation=ORGANISATION, common_name="housing-bureau"),
             public_key=ES256.generate().public_key,
             names=AlternativeNames(uri=principal_uri(DOMAIN, "housing-bureau")),
+        )
+
+    def cosigner_certificate(self, origin: str, key: PublicKey) -> bytes:
+        """Certify a log's ML-DSA-44 key."""
+        return self.parallel.issue(
+            COSIGNER,
+            subject=Subject(organisation=ORGANISATION, common_name="log cosigner"),
+            public_key=key,
+            names=AlternativeNames(uri=log_uri(origin)),
         )
 
     def leaves(self) -> dict[str, bytes]:

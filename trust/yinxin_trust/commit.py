@@ -40,6 +40,7 @@ _ORDER: Final[dict[Table, int]] = {
             schema.licence,
             schema.holding,
             schema.licence_event,
+            schema.key_event,
             schema.log_entry,
             schema.audit,
         )

@@ -30,25 +30,37 @@ from yinxin_proto import checkpoint
 from yinxin_proto.certificate import parse as parse_certificate
 from yinxin_proto.crl import RevocationReason
 from yinxin_proto.error import FailedPreconditionError, InvalidArgumentError, UnavailableError
-from yinxin_proto.jose import x5c_chain
 from yinxin_proto.keyrecord import KeyPurpose, KeyRecord, KeyState, Pin
 from yinxin_proto.merkle import TreeHead
 from yinxin_proto.note import NoteVerifier
 from yinxin_proto.numericdate import to_seconds
 from yinxin_proto.operation import Action, Operation, SignedOperation, new_operation
-from yinxin_proto.strict import parse_json
 from yinxin_proto.trustchange import key_change
 from yinxin_proto.trustlist import TrustList
 from yinxin_trust.approvedstock import ApprovedStock
-from yinxin_trust.certification import crl_lifetime, crl_targets, open_authority, put_crls
-from yinxin_trust.keystanding import StandingKey, get_key, waits_for_place, write_standing
+from yinxin_trust.certification import (
+    IssuingCa,
+    crl_lifetime,
+    crl_targets,
+    issuing_cas,
+    open_authority,
+    put_crls,
+)
+from yinxin_trust.keyinventory import move
+from yinxin_trust.keystage import Stage, Step
+from yinxin_trust.keystanding import (
+    StandingKey,
+    get_key,
+    key_version,
+    waits_for_place,
+    write_standing,
+)
 from yinxin_trust.ledger import LICENCES, signed_head, tile_reader
 from yinxin_trust.publication import published_trust_list
 from yinxin_trust.reattestation import Reconciler, Reconciliation
 from yinxin_trust.registration import Registrar
 from yinxin_trust.rows import milliseconds
-from yinxin_trust.status import STATUS_CHAIN, StatusSigner
-from yinxin_trust.storage import require_setting
+from yinxin_trust.status import StatusSigner
 from yinxin_trust.subject import SubjectDirectory
 from yinxin_trust.successor import PreparedKey, Succession
 from yinxin_trust.suspension import Suspension
@@ -56,7 +68,6 @@ from yinxin_trust.trustlisting import get_anchors
 
 STEPS: Final = ("stopped", "successor", "certified", "revoked", "published")
 """What is reported as done, in order; between any two a crash leaves nothing half done."""
-_ISSUING: Final = {KeyPurpose.LICENCE: "licence", KeyPurpose.STATUS: "status"}
 _PATIENCE: Final = timedelta(seconds=30)
 _LOOK: Final = 0.05
 
@@ -161,7 +172,7 @@ class Compromise:
         pinned = key.record.pin
         if pinned is not None:
             return pinned.origin, TreeHead(pinned.n_stop, pinned.root)
-        verifier = NoteVerifier(self.registrar.keyring.log_signer(LICENCES).vkey)
+        verifier = NoteVerifier(self.registrar.keyring.at(conn).log_signer(LICENCES).vkey)
         verified = checkpoint.parse(head.checkpoint).verify(verifier)
         return verified.origin, verified.head
 
@@ -248,27 +259,26 @@ class Compromise:
                 control.cover([key_change(record, Action.COMPROMISE_KEY)], operations)
 
     def _revoke(self, conn: Connection, key: StandingKey) -> None:
-        """Record in the register that the key's certificates are compromised; idempotent."""
-        name = _ISSUING.get(key.record.purpose)
-        if name is None:
+        """Record in the register that the key's certificate is compromised; idempotent."""
+        chain, issuer = self._certified(conn, key)
+        if issuer is None:
             return
-        register = self.registrar.registers(name)
-        for der in self._certificates(conn, key):
-            serial = parse_certificate(der).serial_number
-            known = register.find(serial)
-            if known is None or known.reason is RevocationReason.KEY_COMPROMISE:
-                continue
+        register = self.registrar.registers(issuer.label)
+        serial = parse_certificate(chain[0]).serial_number
+        known = register.find(serial)
+        if known is not None and known.reason is not RevocationReason.KEY_COMPROMISE:
             moment = self.registrar.clock.now().replace(microsecond=0)
             register.record_revoked(serial, RevocationReason.KEY_COMPROMISE, moment)
 
-    def _certificates(self, conn: Connection, key: StandingKey) -> tuple[bytes, ...]:
-        if key.record.purpose is KeyPurpose.STATUS:
-            # The chain in use may be the successor's by now.
-            chain = parse_json(require_setting(conn, STATUS_CHAIN).encode())
-            leaf = bytes.fromhex(chain[0])
-            is_own = parse_certificate(leaf).thumbprint == key.thumbprint
-            return (leaf,) if is_own else ()
-        return x5c_chain({"x5c": list(key.chain)})[:1] if key.chain else ()
+    def _certified(
+        self, conn: Connection, key: StandingKey
+    ) -> tuple[tuple[bytes, ...], IssuingCa | None]:
+        """Return a key's certificates, and which authority of ours issued the first."""
+        chain = key_version(conn, key).chain
+        if len(chain) < 2:
+            return chain, None
+        issuer = next((ca for ca in issuing_cas(conn) if ca.certificate == chain[1]), None)
+        return chain, issuer
 
     def _publish(
         self,
@@ -286,10 +296,13 @@ class Compromise:
             not_after=record.not_after,
             pin=record.pin,
         )
+        version = key_version(conn, key)
+        if version.stage is not Stage.COMPROMISED:
+            move(conn, version, Step.COMPROMISE, milliseconds(self.registrar.clock.now()))
         along: dict[str, dict[str, bytes | None]] = {}
-        name = _ISSUING.get(record.purpose)
-        if name is not None:
-            along["crl"] = crl_targets(self._crl(conn, name))
+        _, issuer = self._certified(conn, key)
+        if issuer is not None:
+            along["crl"] = crl_targets(self._crl(conn, issuer))
         if successor is not None:
             Succession(registrar=self.registrar).activate(conn, successor)
             if successor.ref.purpose is Purpose.STATUS:
@@ -297,16 +310,17 @@ class Compromise:
                 along["status"] = signer.sign_due(conn, every=True)
         self.registrar.publish_trust(conn, operations=operations, along=along)
 
-    def _crl(self, conn: Connection, name: str) -> dict[str, bytes]:
+    def _crl(self, conn: Connection, issuer: IssuingCa) -> dict[str, bytes]:
         authority = open_authority(
-            name,
+            issuer.name,
             anchors=get_anchors(conn),
             keyring=self.registrar.keyring,
             registers=self.registrar.registers,
             clock=self.registrar.clock,
             entropy=self.registrar.entropy,
+            certificate=issuer.certificate,
         )
-        crls = {name: authority.sign_crl(lifetime=crl_lifetime(name))}
+        crls = {issuer.label: authority.sign_crl(lifetime=crl_lifetime(issuer.name))}
         put_crls(conn, crls, self.registrar.clock)
         return crls
 

@@ -2,17 +2,18 @@
 
 They are few, read by every call and changed rarely, so each process keeps a
 snapshot and reads one row per call to learn whether it is still true. A
-withdrawn role or a suspended key is therefore withdrawn for the next call.
+withdrawn role or a suspended key is therefore withdrawn for the next call, and
+a key that was taken into use signs from the next call on.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import BigInteger, Connection, Row, Text, cast, select, update
+from sqlalchemy import BigInteger, Connection, Row, Text, and_, cast, or_, select, update
 
 from yinxin_ca.keystore import KeyRef, KeyStore, Purpose
 from yinxin_proto.error import FailedPreconditionError, NotFoundError, PermissionDeniedError
@@ -25,6 +26,7 @@ from yinxin_proto.suite import suite
 from yinxin_trust import schema
 from yinxin_trust.access import Principal, Role
 from yinxin_trust.catalogue import Catalogue, load_catalogue
+from yinxin_trust.keystage import Stage
 from yinxin_trust.permissionseal import VERSION, PermissionSeal, before_change
 from yinxin_trust.storage import get_setting, put_setting
 
@@ -102,11 +104,20 @@ class Directory:
     Args:
         keystore: Holds the authorities' licence-signing keys.
         seal: Shows that the records are those that the region wrote.
+        on_change: Called in the transaction that saw the records change, before
+            anybody gets the new snapshot.
     """
 
-    def __init__(self, *, keystore: KeyStore, seal: PermissionSeal) -> None:
+    def __init__(
+        self,
+        *,
+        keystore: KeyStore,
+        seal: PermissionSeal,
+        on_change: Callable[[Connection], None] | None = None,
+    ) -> None:
         self._keystore = keystore
         self._seal = seal
+        self._on_change = on_change
         self._lock = threading.Lock()
         self._snapshot: DirectorySnapshot | None = None
         self._issuers: dict[LicenceKey, Issuer] = {}
@@ -125,6 +136,8 @@ class Directory:
             current = self._snapshot
             if current is None or current.version != version:
                 self._seal.check(conn)
+                if self._on_change is not None:
+                    self._on_change(conn)
                 current = _load(conn, version)
                 self._snapshot = current
         return current
@@ -173,11 +186,15 @@ def _load(conn: Connection, version: str) -> DirectorySnapshot:
 
 def _load_authorities(conn: Connection) -> dict[str, IssuingAuthority]:
     keys: dict[str, list[Row[*tuple[Any, ...]]]] = {}
-    k = schema.authority_key.c
-    query = select(schema.authority_key).where(
-        k.state == KeyState.ACTIVE.value, k.stopped_ms.is_(None)
+    k, v = schema.authority_key, schema.key_version
+    same = and_(
+        v.c.owner == k.c.authority_code, v.c.purpose == k.c.purpose, v.c.version == k.c.version
     )
-    for row in conn.execute(query.order_by(k.version)):
+    # Published is not enough to sign: verifiers may not have heard of the key yet.
+    signs = or_(k.c.purpose != Purpose.LICENCE.value, v.c.stage == Stage.ACTIVE.value)
+    standing = and_(k.c.state == KeyState.ACTIVE.value, k.c.stopped_ms.is_(None))
+    query = select(k).join(v, same).where(standing, signs)
+    for row in conn.execute(query.order_by(k.c.version)):
         keys.setdefault(row.authority_code, []).append(row)
     return {
         row.code: _authority(row, keys.get(row.code, []))

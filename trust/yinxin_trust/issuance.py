@@ -115,8 +115,10 @@ class Issuance:
         command.context.check()
         request_claim.check_request_id(command.request_id)
         # Keyed, since a request without its nonce could be guessed and confirmed.
-        digest = self._stores.vault.request_hash(body_hash(command.requests))
-        key = RequestKey(command.caller.principal_id, command.request_id, digest)
+        hashes = self._stores.vault.request_hashes(body_hash(command.requests))
+        key = RequestKey(
+            command.caller.principal_id, command.request_id, hashes[0], tuple(hashes[1:])
+        )
         for _ in range(_ATTEMPTS):
             issued = self._attempt(command, key)
             if issued is not None:

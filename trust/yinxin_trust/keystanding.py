@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, Row, bindparam, exists, select, update
 
-from yinxin_ca.keystore import Purpose
+from yinxin_ca.keystore import KeyRef, Purpose
 from yinxin_proto.error import (
     FailedPreconditionError,
     InvalidArgumentError,
@@ -22,9 +22,13 @@ from yinxin_proto.keyrecord import KeyRecord, KeyState, Pin
 from yinxin_proto.strict import canonical_json, parse_json
 from yinxin_trust import schema
 from yinxin_trust.directory import touch
+from yinxin_trust.keyinventory import KeyVersion, get, in_stages, move
+from yinxin_trust.keystage import Stage, Step
 from yinxin_trust.rows import RowBatch
+from yinxin_trust.storage import require_setting
 from yinxin_trust.trustlisting import key_record
 
+REGION_SETTING: Final = "region"
 _MIN_PREFIX: Final = 8
 _k = schema.authority_key.c
 _STANDING: Final = select(_k.thumbprint, _k.state, _k.stopped_ms).where(
@@ -112,22 +116,31 @@ def get_key(conn: Connection, thumbprint: bytes) -> StandingKey:
     return _standing(row)
 
 
-def keys_of(conn: Connection, owner: str, purpose: Purpose) -> list[StandingKey]:
-    """Return every version of an owner's keys of one purpose, oldest first."""
-    query = select(schema.authority_key).where(
-        _k.authority_code == owner, _k.purpose == purpose.value
-    )
-    return [_standing(row) for row in conn.execute(query.order_by(_k.version))]
-
-
-def stop(conn: Connection, thumbprint: bytes, now_ms: int) -> None:
+def stop(conn: Connection, key: StandingKey, now_ms: int) -> None:
     """Let a key sign nothing more, inside a write transaction; its trust is not touched."""
     touch(conn)
     conn.execute(
         update(schema.authority_key)
-        .where(_k.thumbprint == thumbprint, _k.stopped_ms.is_(None))
+        .where(_k.thumbprint == key.thumbprint, _k.stopped_ms.is_(None))
         .values(stopped_ms=now_ms)
     )
+    version = key_version(conn, key)
+    if version.stage in (Stage.PUBLISHED, Stage.ACTIVE, Stage.RETIRING):
+        move(conn, version, Step.SUSPEND, now_ms, fenced_ms=now_ms)
+
+
+def go_on(conn: Connection, key: StandingKey, now_ms: int) -> None:
+    """Let a stopped key sign again, unless another took its place, inside a write transaction."""
+    version = key_version(conn, key)
+    if version.stage is Stage.SUSPENDED:
+        others = in_stages(conn, version.ref.owner, version.ref.purpose, (Stage.ACTIVE,))
+        move(conn, version, Step.REINSTATE if others else Step.RESUME, now_ms, fenced_ms=None)
+
+
+def key_version(conn: Connection, key: StandingKey) -> KeyVersion:
+    """Return what the records of keys say of one."""
+    owner = key.owner or require_setting(conn, REGION_SETTING)
+    return get(conn, KeyRef(owner, Purpose(key.record.purpose.value), key.version))
 
 
 def write_standing(

@@ -27,6 +27,7 @@ from yinxin_edge.database import Database
 from yinxin_edge.lease import LeaseOffice
 from yinxin_proto.clock import Clock, Entropy
 from yinxin_proto.error import AlreadyExistsError, ConfigurationError, UnavailableError
+from yinxin_proto.note import NoteSigner
 from yinxin_proto.signature import Suite
 from yinxin_proto.suite import suite
 from yinxin_trust import schema
@@ -114,14 +115,17 @@ class Region:
         self.keyring = foundation.keyring
         self.clock = foundation.clock
         self.entropy = foundation.entropy
-        self.vault: Vault = self.keyring.vault(entropy=self.entropy)
+        with self.storage.read() as conn:
+            self.vault: Vault = self.keyring.at(conn).vault(entropy=self.entropy)
         self.committer = GroupCommitter(storage=self.storage)
         seal = PermissionSeal(self.keyring.integrity_key())
         self.storage.seal = seal
-        self.directory = Directory(keystore=self.keyring.online, seal=seal)
+        self.directory = Directory(
+            keystore=self.keyring.online, seal=seal, on_change=self.vault.refresh
+        )
         self.audit = AuditTrail(clock=self.clock, entropy=self.entropy)
         self.subjects = SubjectDirectory(vault=self.vault, clock=self.clock, entropy=self.entropy)
-        self.pages = PageTokens(key=self.vault.derive("page-tokens"))
+        self.pages = PageTokens(keys=lambda: self.vault.derive("page-tokens"))
         self.holding = Holding(subjects=self.subjects, namespace=self.namespace, pages=self.pages)
         self.allocator = StatusAllocator(
             storage=self.storage, uri_prefix=self.namespace.status_prefix, entropy=self.entropy
@@ -191,9 +195,13 @@ class Region:
         return Sequencer(
             storage=self.storage,
             log_number=log_number,
-            signer=self.keyring.log_signer(log_number),
+            signer=self._log_signer(log_number),
             lease=lease,
         )
+
+    def _log_signer(self, log_number: int) -> NoteSigner:
+        with self.storage.read() as conn:
+            return self.keyring.at(conn).log_signer(log_number)
 
     def sequence(self, log_number: int = LICENCES) -> int:
         """Sequence what waits, here and now; return how many entries were placed.

@@ -33,6 +33,7 @@ from yinxin_trust.catalogue import load_catalogue
 from yinxin_trust.certification import (
     ROOT,
     RegisterFactory,
+    crl_for,
     crl_lifetime,
     crl_targets,
     get_crl,
@@ -42,7 +43,9 @@ from yinxin_trust.certification import (
     put_evidence,
 )
 from yinxin_trust.directory import touch
+from yinxin_trust.keyinventory import KeyVersion, add_active
 from yinxin_trust.keyring import Keyring
+from yinxin_trust.keystage import Stage
 from yinxin_trust.publication import Changes, Publication
 from yinxin_trust.rows import milliseconds
 from yinxin_trust.storage import Storage
@@ -163,7 +166,7 @@ class Registrar:
                 created_ms=now_ms,
             )
         )
-        evidence = put_evidence(conn, chain, get_crl(conn, "licence") or b"", now_ms)
+        evidence = put_evidence(conn, chain, crl_for(conn, chain), now_ms)
         keys = (
             (KeyPurpose.LICENCE, licence_key, tuple(encode_x5c(chain)), evidence),
             (KeyPurpose.APPROVAL, authority.approval_key, (), None),
@@ -184,6 +187,15 @@ class Registrar:
                 evidence_hash=digest,
             )
             conn.execute(schema.authority_key.insert().values(**row))
+            version = KeyVersion(
+                ref=KeyRef(authority.code, Purpose(purpose.value)),
+                suite=record.suite,
+                stage=Stage.ACTIVE,
+                thumbprint=record.thumbprint,
+                public=key.spki,
+                chain=chain if purpose is KeyPurpose.LICENCE else (),
+            )
+            add_active(conn, (version,), now_ms)
         self.publish_trust(conn)
 
     def publish_trust(

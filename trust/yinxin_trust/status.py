@@ -25,12 +25,10 @@ from yinxin_trust import schema
 from yinxin_trust.keyring import Keyring
 from yinxin_trust.ledger import LICENCES, signed_head
 from yinxin_trust.rows import milliseconds, moment
-from yinxin_trust.storage import get_setting, require_setting
+from yinxin_trust.storage import require_setting
 
 STATUS_CHAIN: Final = "status_x5c"
 """Setting: the status key's certificates, JSON list of hexadecimal DER."""
-STATUS_VERSION: Final = "status_key_version"
-"""Setting: which version of the status key signs; the first where it is absent."""
 LIFETIME: Final = timedelta(days=1)
 TTL: Final = timedelta(minutes=5)
 _KEEP_APART: Final = timedelta(hours=6)
@@ -165,7 +163,7 @@ class StatusSigner:
 
         Args:
             conn: The transaction.
-            every: Sign those that are up to date, too: the key is another.
+            every: Sign the lists that are up to date too: their key changed.
 
         Returns:
             Repository targets of the ``status`` role by name.
@@ -174,7 +172,7 @@ class StatusSigner:
         lists = schema.status_list.c
         targets: dict[str, bytes | None] = {}
         for row in conn.execute(select(lists.list_number, lists.uri, lists.changes)):
-            if every or self._is_due(conn, row, head.size):
+            if self._is_due(conn, row, head.size) or every:
                 token = self._sign(conn, row, head.size)
                 targets[f"status/{row.list_number}.jwt"] = token.encode()
         return targets
@@ -229,8 +227,7 @@ class StatusSigner:
         chain = [
             bytes.fromhex(der) for der in parse_json(require_setting(conn, STATUS_CHAIN).encode())
         ]
-        version = int(get_setting(conn, STATUS_VERSION) or 1)
-        return token, token.sign(self._keyring.signer(Purpose.STATUS, version), chain)
+        return token, token.sign(self._keyring.at(conn).signer(Purpose.STATUS), chain)
 
     def _issue_time(self, conn: Connection, list_number: int) -> datetime:
         """Return now, whole seconds, but never before the newest token.

@@ -17,11 +17,13 @@ from yinxin_proto.jose import encode_x5c
 from yinxin_proto.keyrecord import KeyPurpose, KeyRecord, KeyState
 from yinxin_proto.signature import PublicKey
 from yinxin_trust import schema
-from yinxin_trust.certification import get_crl, open_authority, put_evidence
-from yinxin_trust.keystanding import StandingKey, keys_of
+from yinxin_trust.certification import crl_for, open_authority, put_evidence
+from yinxin_trust.keyinventory import KeyVersion, add_active, in_stages, versions
+from yinxin_trust.keystage import Stage
+from yinxin_trust.keystanding import StandingKey
 from yinxin_trust.registration import Registrar
 from yinxin_trust.rows import milliseconds
-from yinxin_trust.status import STATUS_CHAIN, STATUS_VERSION
+from yinxin_trust.status import STATUS_CHAIN
 from yinxin_trust.storage import put_setting
 from yinxin_trust.trustlisting import get_anchors, key_row
 
@@ -49,19 +51,16 @@ class Succession:
         purpose = Purpose(key.record.purpose.value)
         if purpose not in _PROFILES:
             return False
-        others = keys_of(conn, key.owner, purpose)
-        return not any(
-            other.record.state is KeyState.ACTIVE and other.stopped_ms is None
-            for other in others
-            if other.thumbprint != key.thumbprint
-        )
+        owner = key.owner or self.registrar.keyring.namespace.code
+        return not in_stages(conn, owner, purpose, (Stage.ACTIVE,))
 
     def make(self, conn: Connection, key: StandingKey) -> PreparedKey:
         """Make the next version's key pair, or return what an earlier attempt made."""
         keyring = self.registrar.keyring
         purpose = Purpose(key.record.purpose.value)
         owner = key.owner or keyring.namespace.code
-        latest = max(known.version for known in keys_of(conn, key.owner, purpose))
+        # A version that rotation prepared stays what it is.
+        latest = max(known.ref.version for known in versions(conn, owner, purpose))
         ref = KeyRef(owner, purpose, latest + 1)
         known = {info.ref for info in keyring.online.list()}
         signer = (
@@ -109,13 +108,12 @@ class Succession:
             not_before=int(now.timestamp()),
         )
         if prepared.ref.purpose is Purpose.STATUS:
-            put_setting(conn, STATUS_VERSION, str(prepared.ref.version))
             chain = "[" + ",".join(f'"{part.hex()}"' for part in prepared.chain) + "]"
             put_setting(conn, STATUS_CHAIN, chain)
             row = key_row(version=prepared.ref.version, record=record)
         else:
             evidence = put_evidence(
-                conn, prepared.chain, get_crl(conn, "licence") or b"", milliseconds(now)
+                conn, prepared.chain, crl_for(conn, prepared.chain), milliseconds(now)
             )
             row = key_row(
                 authority_code=prepared.ref.owner,
@@ -125,3 +123,12 @@ class Succession:
                 evidence_hash=evidence,
             )
         conn.execute(schema.authority_key.insert().values(**row))
+        version = KeyVersion(
+            ref=prepared.ref,
+            suite=record.suite,
+            stage=Stage.ACTIVE,
+            thumbprint=record.thumbprint,
+            public=record.spki,
+            chain=prepared.chain,
+        )
+        add_active(conn, (version,), milliseconds(now))

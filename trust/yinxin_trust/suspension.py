@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from yinxin_proto.error import FailedPreconditionError
 from yinxin_proto.keyrecord import KeyState
 from yinxin_proto.operation import SignedOperation
-from yinxin_trust.keystanding import StandingKey, find_key, stop, write_standing
+from yinxin_trust.keystanding import StandingKey, find_key, go_on, stop, write_standing
 from yinxin_trust.registration import Registrar
 from yinxin_trust.rows import milliseconds
 
@@ -29,7 +29,7 @@ class Suspension:
         """
         with self.registrar.storage.write() as conn:
             key = find_key(conn, name)
-            stop(conn, key.thumbprint, milliseconds(self.registrar.clock.now()))
+            stop(conn, key, milliseconds(self.registrar.clock.now()))
             return find_key(conn, name)
 
     def suspend(self, name: str, operations: Sequence[SignedOperation]) -> StandingKey:
@@ -77,5 +77,7 @@ class Suspension:
                 stopped_ms=stopped_ms,
                 not_after=key.record.not_after,
             )
+            if stopped_ms is None:
+                go_on(conn, key, milliseconds(self.registrar.clock.now()))
             self.registrar.publish_trust(conn, operations=operations)
             return find_key(conn, key.thumbprint.hex())
