@@ -208,6 +208,7 @@ class Background:
         self._attempt(
             self._refresher.run_once,
             self._expiry.expire_due,
+            self._region.audit_chain.extend,
             self._remember,
             self._region.storage.database.checkpoint,
             self._look_at_certificate,

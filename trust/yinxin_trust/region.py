@@ -33,6 +33,7 @@ from yinxin_proto.suite import suite
 from yinxin_trust import schema
 from yinxin_trust.allocation import StatusAllocator
 from yinxin_trust.audit import AuditTrail
+from yinxin_trust.auditchain import AuditChain, AuditSeal
 from yinxin_trust.certification import RegisterFactory
 from yinxin_trust.commit import GroupCommitter
 from yinxin_trust.directory import Directory
@@ -123,7 +124,8 @@ class Region:
         self.directory = Directory(
             keystore=self.keyring.online, seal=seal, on_change=self.vault.refresh
         )
-        self.audit = AuditTrail(clock=self.clock, entropy=self.entropy)
+        self.audit_seal = AuditSeal(self.keyring.integrity_key())
+        self.audit = AuditTrail(clock=self.clock, entropy=self.entropy, seal=self.audit_seal)
         self.subjects = SubjectDirectory(vault=self.vault, clock=self.clock, entropy=self.entropy)
         self.pages = PageTokens(keys=lambda: self.vault.derive("page-tokens"))
         self.holding = Holding(subjects=self.subjects, namespace=self.namespace, pages=self.pages)
@@ -202,6 +204,11 @@ class Region:
     def _log_signer(self, log_number: int) -> NoteSigner:
         with self.storage.read() as conn:
             return self.keyring.at(conn).log_signer(log_number)
+
+    @property
+    def audit_chain(self) -> AuditChain:
+        """Chains what the audit trail recorded; the background process alone extends it."""
+        return AuditChain(storage=self.storage, seal=self.audit_seal, clock=self.clock)
 
     def sequence(self, log_number: int = LICENCES) -> int:
         """Sequence what waits, here and now; return how many entries were placed.

@@ -398,6 +398,10 @@ principal: Final = Table(
     PrimaryKeyConstraint("principal_id"),
 )
 
+EXCLUSIVE_IN_FORCE: Final = (
+    "withdrawn_ms IS NULL AND (role = 'system-administrator' OR role = 'security-administrator' "
+    "OR role = 'auditor' OR role = 'key-operator')"
+)
 role_assignment: Final = Table(
     "role_assignment",
     metadata,
@@ -408,6 +412,14 @@ role_assignment: Final = Table(
     Column("withdrawn_by", Text),
     Column("withdrawn_ms", BigInteger, comment="absent while in force"),
     PrimaryKeyConstraint("principal_id", "role", "assigned_ms"),
+    # The database holds it too: whoever acts is not whoever checks (`access.EXCLUSIVE`).
+    Index(
+        "uq_role_assignment_exclusive",
+        "principal_id",
+        unique=True,
+        sqlite_where=text(EXCLUSIVE_IN_FORCE),
+        postgresql_where=text(EXCLUSIVE_IN_FORCE),
+    ),
 )
 
 audit: Final = Table(

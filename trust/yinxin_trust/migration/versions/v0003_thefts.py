@@ -1,4 +1,4 @@
-"""Stopped keys and their pins; audit rows that are chained.
+"""Stopped keys and their pins; audit rows that are chained; roles kept apart.
 
 Revision ID: 0003
 """
@@ -14,8 +14,22 @@ branch_labels = None
 depends_on = None
 
 
+_EXCLUSIVE = (
+    "withdrawn_ms IS NULL AND (role = 'system-administrator' OR role = 'security-administrator' "
+    "OR role = 'auditor' OR role = 'key-operator')"
+)
+
+
 def upgrade() -> None:
-    """Add the columns, and the table of audit blocks."""
+    """Add the columns, the table of audit blocks, and what keeps roles apart."""
+    op.create_index(
+        "uq_role_assignment_exclusive",
+        "role_assignment",
+        ["principal_id"],
+        unique=True,
+        sqlite_where=sa.text(_EXCLUSIVE),
+        postgresql_where=sa.text(_EXCLUSIVE),
+    )
     op.add_column(
         "authority_key",
         sa.Column(
