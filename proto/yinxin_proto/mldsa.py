@@ -139,6 +139,7 @@ class MlDsa:
     ) -> None:
         self.name = name
         self.jose_alg = name
+        self.sd_alg = "sha-256"
         self.signature_size = signature_size
         self.public_size = public_size
         self._private = private

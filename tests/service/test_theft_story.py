@@ -192,7 +192,7 @@ def test_what_was_signed_just_before_the_stop_is_not_stored_after_it(scene: Scen
 
     with pytest.raises(FailedPreconditionError) as refused:
         small.region.issuance.issue(late)
-    assert refused.value.reason == "KEY_STOPPED"
+    assert refused.value.reason == "NO_ACTIVE_KEY"
 
 
 def test_a_licence_that_says_more_than_was_requested_does_not_reconcile(scene: Scene) -> None:

@@ -1,8 +1,8 @@
 """The region's certificate authorities, opened for use.
 
 One register and one CRL each, also of one authority's successive keys: the
-second licence CA is ``licence-2``, under a name of its own. What an authority's certificate says of a key
-is evidence; who is trusted is in the trust list alone.
+second licence CA is ``licence-2``, under a name of its own. What an authority's
+certificate says of a key is evidence; who is trusted is in the trust list alone.
 """
 
 from __future__ import annotations

@@ -299,16 +299,16 @@ class Compromise:
         version = key_version(conn, key)
         if version.stage is not Stage.COMPROMISED:
             move(conn, version, Step.COMPROMISE, milliseconds(self.registrar.clock.now()))
-        along: dict[str, dict[str, bytes | None]] = {}
+        also: dict[str, dict[str, bytes | None]] = {}
         _, issuer = self._certified(conn, key)
         if issuer is not None:
-            along["crl"] = crl_targets(self._crl(conn, issuer))
+            also["crl"] = crl_targets(self._crl(conn, issuer))
         if successor is not None:
             Succession(registrar=self.registrar).activate(conn, successor)
             if successor.ref.purpose is Purpose.STATUS:
                 signer = StatusSigner(keyring=self.registrar.keyring, clock=self.registrar.clock)
-                along["status"] = signer.sign_due(conn, every=True)
-        self.registrar.publish_trust(conn, operations=operations, along=along)
+                also["status"] = signer.sign_due(conn, every=True)
+        self.registrar.publish_trust(conn, operations=operations, also=also)
 
     def _crl(self, conn: Connection, issuer: IssuingCa) -> dict[str, bytes]:
         authority = open_authority(

@@ -18,7 +18,6 @@ from yinxin_ca.subject import Subject
 from yinxin_proto.clock import Clock, Entropy
 from yinxin_proto.error import AlreadyExistsError
 from yinxin_proto.keyrecord import KeyPurpose, KeyRecord, KeyState
-from yinxin_proto.signature import Suite
 from yinxin_proto.vkey import VerifierKey
 from yinxin_trust import schema
 from yinxin_trust.allocation import OPEN_LISTS, open_list
@@ -45,6 +44,7 @@ from yinxin_trust.rows import milliseconds
 from yinxin_trust.sequencer import create_log
 from yinxin_trust.status import STATUS_CHAIN, StatusSigner
 from yinxin_trust.storage import Storage, get_setting, put_setting
+from yinxin_trust.suites import RegionSuites
 from yinxin_trust.trustlisting import (
     RegionAnchors,
     build_trust_list,
@@ -62,7 +62,7 @@ class Founder:
     storage: Storage
     keyring: Keyring
     registers: RegisterFactory
-    suite: Suite
+    suites: RegionSuites
     clock: Clock
     entropy: Entropy
 
@@ -79,7 +79,7 @@ class Founder:
                     "the database holds a region already; name another database, or open it",
                     reason="REGION_EXISTS",
                 )
-        generate(self.keyring, self.suite)
+        generate(self.keyring, self.suites)
         self.storage.seal = PermissionSeal(self.keyring.integrity_key())
         anchors = found_authorities(self.keyring, self.registers, self.clock, self.entropy)
         with self.storage.write() as conn:
@@ -160,7 +160,7 @@ class Founder:
         chain = "[" + ",".join(f'"{part.hex()}"' for part in authority.chain(der)) + "]"
         put_setting(conn, STATUS_CHAIN, chain)
         record = KeyRecord(
-            suite=self.suite.name,
+            suite=key.suite.name,
             purpose=KeyPurpose.STATUS,
             spki=key.spki,
             state=KeyState.ACTIVE,

@@ -21,10 +21,12 @@ from yinxin_edge.lookup import Lookup
 from yinxin_proto.clock import Clock, Entropy
 from yinxin_proto.error import FailedPreconditionError, KeyStoreError
 from yinxin_proto.note import NoteSigner
-from yinxin_proto.signature import Signer, Suite
+from yinxin_proto.signature import Signer
 from yinxin_trust import schema
+from yinxin_trust.cipher import AES_256, StorageCipher
 from yinxin_trust.keystage import READABLE, Stage
 from yinxin_trust.namespace import Namespace
+from yinxin_trust.suites import RegionSuites
 from yinxin_trust.vault import Vault, VaultVersions
 
 OFFLINE: Final = (Purpose.ROOT, Purpose.TUF_ROOT, Purpose.TUF_TARGETS)
@@ -50,6 +52,8 @@ LOG_KINDS: Final = {1: "licences", 2: "uses"}
 
 _OWNERS: Final = ("owner_0", "owner_1", "owner_2")
 _STAGES: Final = {f"stage_{place}": stage.value for place, stage in enumerate(READABLE)}
+# Until it is destroyed, an index key still recognises what it made.
+_ACCEPTED: Final = {**_STAGES, "stage_retired": Stage.RETIRED.value}
 _k = schema.key_version.c
 _LIVE: Final = Lookup(
     select(_k.owner, _k.purpose, _k.version, _k.stage)
@@ -64,7 +68,7 @@ _SECRETS: Final = Lookup(
     .where(
         _k.owner == bindparam("owner"),
         or_(_k.purpose == bindparam("kek"), _k.purpose == bindparam("index")),
-        or_(*(_k.stage == bindparam(name) for name in _STAGES)),
+        or_(*(_k.stage == bindparam(name) for name in _ACCEPTED)),
     )
     .order_by(_k.version)
 )
@@ -78,19 +82,16 @@ class SeenVersions:
 
     They are read anew each time: a few rows, at the cost of one look-up. What a
     transaction sees that is rolled back must not be remembered as if it stood.
-
-    Args:
-        owners: Whose keys.
     """
 
-    def __init__(self, owners: Sequence[str]) -> None:
-        self._owners = {f"owner_{place}": owner for place, owner in enumerate(owners)}
+    def __init__(self) -> None:
         self.latest: Versions = {}
 
-    def at(self, conn: Connection) -> Versions:
-        """Return what the transaction sees."""
+    def at(self, conn: Connection, owners: Sequence[str]) -> Versions:
+        """Return what the transaction sees of the owners' keys."""
         found: dict[tuple[str, Purpose], list[tuple[int, Stage]]] = {}
-        for owner, purpose, number, stage in _LIVE.all(conn, **self._owners, **_STAGES):
+        asked = dict(zip(_OWNERS, owners, strict=True))
+        for owner, purpose, number, stage in _LIVE.all(conn, **asked, **_STAGES):
             found.setdefault((owner, Purpose(purpose)), []).append((number, Stage(stage)))
         self.latest = found
         return found
@@ -118,30 +119,19 @@ class Keyring:
     offline: KeyStore | None = None
     officers: OfficerRegisterFactory = field(default_factory=_in_memory_officers)
     """Opens what is kept beside the offline store, by a key that is inside it."""
-    _seen: SeenVersions | None = field(default=None, repr=False, compare=False)
+    _seen: SeenVersions = field(default_factory=SeenVersions, repr=False, compare=False)
     _fixed: Versions | None = field(default=None, repr=False, compare=False)
-
-    def __post_init__(self) -> None:
-        if self._seen is None:
-            code = self.namespace.code
-            owners = [code, *(f"{code}-{kind}" for kind in LOG_KINDS.values())]
-            object.__setattr__(self, "_seen", SeenVersions(owners))
 
     def at(self, conn: Connection) -> Keyring:
         """Return the keyring as the transaction sees which versions are active."""
-        seen = self._seen_versions
-        return Keyring(
-            self.namespace, self.online, self.offline, self.officers, seen, seen.at(conn)
-        )
-
-    @property
-    def _seen_versions(self) -> SeenVersions:
-        assert self._seen is not None
-        return self._seen
+        code = self.namespace.code
+        owners = [code, *(f"{code}-{kind}" for kind in LOG_KINDS.values())]
+        seen = self._seen.at(conn, owners)
+        return Keyring(self.namespace, self.online, self.offline, self.officers, self._seen, seen)
 
     def live(self, owner: str, purpose: Purpose) -> Sequence[tuple[int, Stage]]:
         """Return the live versions of a key with their stages, oldest first."""
-        known = self._seen_versions.latest if self._fixed is None else self._fixed
+        known = self._seen.latest if self._fixed is None else self._fixed
         # A region that is being founded has no records yet.
         return known.get((owner, purpose)) or ((1, Stage.ACTIVE),)
 
@@ -249,12 +239,13 @@ class Keyring:
         origin = self.namespace.log_origin(LOG_KINDS[log_number], ref.version)
         return NoteSigner(name=origin, key=self.online.secret(ref))
 
-    def vault(self, *, entropy: Entropy) -> Vault:
-        """Return the vault over every version of its keys."""
+    def vault(self, *, entropy: Entropy, cipher: StorageCipher = AES_256) -> Vault:
+        """Return the vault over every version of its keys; new values go under ``cipher``."""
         return Vault(
             key_encryption_keys=self._secrets(Purpose.KEK),
             index_keys=self._secrets(Purpose.INDEX_HMAC),
             entropy=entropy,
+            cipher=cipher,
             source=self,
         )
 
@@ -265,7 +256,7 @@ class Keyring:
             owner=self.namespace.code,
             kek=Purpose.KEK.value,
             index=Purpose.INDEX_HMAC.value,
-            **_STAGES,
+            **_ACCEPTED,
         )
         live = [(purpose, version, Stage(stage)) for purpose, version, stage in rows]
         index = [(version, stage) for purpose, version, stage in live if purpose != Purpose.KEK]
@@ -311,14 +302,14 @@ ISSUING_CA: Final = {
 """The keys of the issuing authorities, by the names of these."""
 
 
-def generate(keyring: Keyring, suite: Suite) -> None:
+def generate(keyring: Keyring, suites: RegionSuites) -> None:
     """Make every key of a new region."""
     if keyring.offline is None:
         raise FailedPreconditionError("a new region needs its offline store open")
     for purpose in OFFLINE:
-        keyring.offline.generate(keyring.ref(purpose, 1), suite)
+        keyring.offline.generate(keyring.ref(purpose, 1), suites.of(purpose))
     for purpose in ONLINE:
-        keyring.online.generate(keyring.ref(purpose, 1), suite)
+        keyring.online.generate(keyring.ref(purpose, 1), suites.of(purpose))
     for kind in LOG_KINDS.values():
         keyring.online.generate_secret(KeyRef(f"{keyring.namespace.code}-{kind}", Purpose.LOG))
     keyring.offline.generate_secret(keyring.ref(Purpose.OFFICERS, 1))

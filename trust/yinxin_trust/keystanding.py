@@ -10,11 +10,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import Connection, Row, bindparam, exists, select, update
+from sqlalchemy import Connection, Row, exists, select, update
 
 from yinxin_ca.keystore import KeyRef, Purpose
 from yinxin_proto.error import (
-    FailedPreconditionError,
     InvalidArgumentError,
     NotFoundError,
 )
@@ -24,42 +23,12 @@ from yinxin_trust import schema
 from yinxin_trust.directory import touch
 from yinxin_trust.keyinventory import KeyVersion, get, in_stages, move
 from yinxin_trust.keystage import Stage, Step
-from yinxin_trust.rows import RowBatch
 from yinxin_trust.storage import require_setting
 from yinxin_trust.trustlisting import key_record
 
 REGION_SETTING: Final = "region"
 _MIN_PREFIX: Final = 8
 _k = schema.authority_key.c
-_STANDING: Final = select(_k.thumbprint, _k.state, _k.stopped_ms).where(
-    _k.thumbprint.in_(bindparam("keys", expanding=True))
-)
-# Shared locks do not wait for each other, but for whoever stops the key, and he for them.
-_STANDING_LOCKED: Final = _STANDING.with_for_update(read=True)
-
-
-def require_standing(conn: Connection, batch: RowBatch) -> None:
-    """Refuse to store licences signed by a key that was stopped meanwhile.
-
-    Raises:
-        FailedPreconditionError: ``KEY_STOPPED``.
-    """
-    signed = next((rows for table, rows in batch.tables() if table is schema.licence), None)
-    if not signed:
-        return
-    keys = {row["key_thumbprint"] for row in signed}
-    query = _STANDING if conn.dialect.name == "sqlite" else _STANDING_LOCKED
-    standing = {
-        bytes(row.thumbprint)
-        for row in conn.execute(query, {"keys": list(keys)})
-        if row.state == KeyState.ACTIVE.value and row.stopped_ms is None
-    }
-    if not keys <= standing:
-        raise FailedPreconditionError(
-            "the authority's licence-signing key was stopped; nothing was stored. Try again "
-            "when the region has another",
-            reason="KEY_STOPPED",
-        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,7 +6,7 @@ approval key never is: the authority hands over the public half alone.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, func, select, update
@@ -203,7 +203,8 @@ class Registrar:
         conn: Connection,
         *,
         operations: Sequence[SignedOperation] = (),
-        along: Changes | None = None,
+        also: Changes | None = None,
+        roles: Collection[Purpose] = (),
     ) -> None:
         """Sign and publish the trust list as the records make it, in one transaction.
 
@@ -212,13 +213,16 @@ class Registrar:
         Args:
             conn: A write transaction.
             operations: What officers signed, where trust breaks.
-            along: What else is published with it.
+            also: What else is published with it.
+            roles: Purposes of the repository's own keys that changed.
 
         Raises:
             PermissionDeniedError: The signer does not release the list.
         """
         now = self.clock.now()
-        changes = {role: dict(targets) for role, targets in (along or {}).items()}
+        changes: dict[str, dict[str, bytes | None]] = {
+            role: dict(targets) for role, targets in (also or {}).items()
+        }
         if is_crl_due(get_crl(conn, ROOT), ROOT, now):
             root = open_authority(
                 ROOT,
@@ -233,7 +237,11 @@ class Registrar:
             changes.setdefault("crl", {}).update(crl_targets(crls))
         trust_list = build_trust_list(conn, self.keyring.namespace, now)
         Publication(storage=self.storage, keyring=self.keyring, clock=self.clock).publish(
-            conn, changes, trust_list=trust_list.to_bytes(), operations=operations
+            conn,
+            changes,
+            trust_list=trust_list.to_bytes(),
+            operations=operations,
+            roles=roles,
         )
 
     def add_principal(

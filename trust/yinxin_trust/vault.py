@@ -1,6 +1,6 @@
 """Subjects' secrets at rest: data keys, sealed payloads, blind indexes.
 
-One AES-256 data key per subject, wrapped (AES-KW, RFC 3394) by a
+One data key per subject, AES-256 or SM4 (`yinxin_trust.cipher`), wrapped by a
 key-encryption key that the database never holds; destroying the wrapped key
 erases everything sealed under it. A plain hash of an ID number falls to a
 search of all candidates in hours, so look-ups go by keyed HMAC with a domain
@@ -16,20 +16,14 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from cryptography.hazmat.primitives.keywrap import (
-    InvalidUnwrap,
-    aes_key_unwrap,
-    aes_key_wrap,
-)
 from sqlalchemy import Connection
 
 from yinxin_proto.clock import Entropy
 from yinxin_proto.error import IntegrityError, KeyStoreError
 from yinxin_proto.number import SubjectNumber
+from yinxin_trust.cipher import AES_256, StorageCipher, unwrap
 
 _NONCE_BYTES: Final = 12
-_KEY_BYTES: Final = 32
 _SUBJECT_DOMAIN: Final = b"yinxin/index/subject/v1\0"
 _REQUEST_DOMAIN: Final = b"yinxin/index/request/v1\0"
 _LICENCE_NUMBER_DOMAIN: Final = b"yinxin/index/licence-number/v1\0"
@@ -45,12 +39,12 @@ class BlindIndex:
 
 
 class DataKey:
-    """One subject's AES-256-GCM key, unwrapped for as long as it is needed."""
+    """One subject's data key, unwrapped for as long as it is needed."""
 
     __slots__ = ("_aead", "_entropy")
 
-    def __init__(self, key: bytes, entropy: Entropy) -> None:
-        self._aead = AESGCM(key)
+    def __init__(self, cipher: StorageCipher, key: bytes, entropy: Entropy) -> None:
+        self._aead = cipher.aead(key)
         self._entropy = entropy
 
     def seal(self, plaintext: bytes, *, row: bytes) -> bytes:
@@ -114,9 +108,10 @@ class Vault:
     """Makes and opens data keys, and computes blind indexes.
 
     Args:
-        key_encryption_keys: AES-256 keys by version; the highest one wraps.
+        key_encryption_keys: Keys of 32 bytes by version; the highest one wraps.
         index_keys: HMAC keys by version; the highest one indexes.
         entropy: Source of data keys and nonces.
+        cipher: What new data keys are for; older ones keep theirs.
         source: Tells of versions that come into use later; none do without it.
     """
 
@@ -126,6 +121,7 @@ class Vault:
         key_encryption_keys: Mapping[int, bytes],
         index_keys: Mapping[int, bytes],
         entropy: Entropy,
+        cipher: StorageCipher = AES_256,
         source: VaultSource | None = None,
     ) -> None:
         if not key_encryption_keys or not index_keys:
@@ -139,6 +135,7 @@ class Vault:
             kek=max(self._kek), index=newest, claims=(newest,), accepted=tuple(self._index)
         )
         self._entropy = entropy
+        self._cipher = cipher
 
     @property
     def kek_version(self) -> int:
@@ -180,10 +177,11 @@ class Vault:
         return kek
 
     def new_key(self) -> tuple[DataKey, bytes, int]:
-        """Make a data key; return it, its wrapped form (40 bytes), and what wrapped it."""
-        key = self._entropy.token(_KEY_BYTES)
-        version = self.kek_version
-        return DataKey(key, self._entropy), aes_key_wrap(self._kek_of(version), key), version
+        """Make a data key; return it, its wrapped form, and the version that wrapped it."""
+        cipher, version = self._cipher, self.kek_version
+        key = self._entropy.token(cipher.key_bytes)
+        wrapped = cipher.wrap(self._kek_of(version), key)
+        return DataKey(cipher, key, self._entropy), wrapped, version
 
     def rewrap(self, wrapped: bytes, *, kek_version: int) -> tuple[bytes, int]:
         """Wrap a data key anew, under the version in use; the key stays what it was.
@@ -193,7 +191,8 @@ class Vault:
             IntegrityError: The wrapped key was altered.
         """
         version = self.kek_version
-        return aes_key_wrap(self._kek_of(version), self._unwrap(wrapped, kek_version)), version
+        cipher, key = self._unwrap(wrapped, kek_version)
+        return cipher.wrap(self._kek_of(version), key), version
 
     def open_key(self, wrapped: bytes, *, kek_version: int) -> DataKey:
         """Unwrap a data key.
@@ -202,18 +201,10 @@ class Vault:
             KeyStoreError: The key-encryption key of that version is not here.
             IntegrityError: The wrapped key was altered.
         """
-        return DataKey(self._unwrap(wrapped, kek_version), self._entropy)
+        return DataKey(*self._unwrap(wrapped, kek_version), self._entropy)
 
-    def _unwrap(self, wrapped: bytes, kek_version: int) -> bytes:
-        kek = self._kek_of(kek_version)
-        try:
-            return aes_key_unwrap(kek, wrapped)
-        except InvalidUnwrap as error:
-            raise IntegrityError(
-                "a subject's data key does not unwrap: the database was altered, or belongs "
-                "to another key store",
-                reason="SEAL_BROKEN",
-            ) from error
+    def _unwrap(self, wrapped: bytes, kek_version: int) -> tuple[StorageCipher, bytes]:
+        return unwrap(self._kek_of(kek_version), wrapped)
 
     def subject_index(self, number: SubjectNumber) -> BlindIndex:
         """Return the blind index by which a subject's number is looked up."""

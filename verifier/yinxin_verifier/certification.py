@@ -187,9 +187,14 @@ class Certifier:
         return None
 
     def _certification(self, path: Sequence[Certificate]) -> Certification:
-        issuers = {found.issuer for found in path}
-        known = [listed for name in issuers for listed in self._revocations.get(name, ())]
-        complete = issuers <= self._revocations.keys()
+        # A shard speaks for the certificates that name it; what a list of the same
+        # issuer does say of a serial number counts wherever it stands.
+        speaking = [
+            [listed for listed in self._revocations.get(found.issuer, ()) if listed.covers(found)]
+            for found in path
+        ]
+        known = [listed for lists in speaking for listed in lists]
+        complete = all(speaking)
         return Certification(
             leaf=path[0],
             not_before=max(_seconds(found.not_before) for found in path),

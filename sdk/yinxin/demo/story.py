@@ -49,15 +49,23 @@ class Story:
         commands: Run the region's own commands.
         terminal: Tells the story.
         clock: What day it is.
+        suite: Name of the region's suite.
     """
 
     def __init__(
-        self, *, root: Path, commands: RegionCommands, terminal: Terminal, clock: Clock
+        self,
+        *,
+        root: Path,
+        commands: RegionCommands,
+        terminal: Terminal,
+        clock: Clock,
+        suite: str,
     ) -> None:
         self._root = root
         self._commands = commands
         self._terminal = terminal
         self._clock = clock
+        self._suite = suite
         self._watch = Stopwatch(terminal)
         self._data = read_file()
         self._departments: list[Department] = []
@@ -97,8 +105,8 @@ class Story:
 
     def _found(self) -> None:
         with self._watch.step("found") as step:
-            names = ("--code", CODE, "--domain", DOMAIN, "--name", NAME)
-            self._commands.run("region", "init", str(self._commands.directory), *names)
+            words = ["--code", CODE, "--domain", DOMAIN, "--name", NAME, "--suite", self._suite]
+            self._commands.run("region", "init", str(self._commands.directory), *words)
             step.result = self._text("found", name=NAME, code=CODE)
 
     def _enrol(self) -> None:

@@ -12,6 +12,7 @@ from support.clock import SeededEntropy
 from support.small_region import person
 from yinxin_proto.error import IntegrityError, KeyStoreError
 from yinxin_proto.number import IdentifierType, SubjectNumber
+from yinxin_trust.cipher import AES_256
 from yinxin_trust.vault import DataKey, Vault
 
 
@@ -23,7 +24,7 @@ def vault(*, kek: dict[int, bytes] | None = None, index: dict[int, bytes] | None
     )
 
 
-KEY = DataKey(bytes(range(32)), SeededEntropy("key"))
+KEY = DataKey(AES_256, bytes(range(32)), SeededEntropy("key"))
 
 
 @given(plaintext=st.binary(max_size=500), row=st.binary(max_size=50))

@@ -42,6 +42,7 @@ _CERTIFICATES = {
 }
 _LOGS = {1: "licences", 2: "uses"}
 _MADE = "(SELECT coalesce(min(published_ms), 0) FROM published_file)"
+# Fixed texts, put together: nothing in them comes from outside.
 _INSERT = (
     "INSERT INTO key_version (owner, purpose, version, suite, stage, thumbprint, public, chain, "
     "prepared_ms, published_ms, activated_ms, retired_ms) "
@@ -153,7 +154,8 @@ def _record_present_keys(conn: sa.Connection) -> None:
         sa.text(
             _INSERT + "SELECT CASE authority_code WHEN '' THEN :region ELSE authority_code END, "
             "purpose, version, suite, state, thumbprint, spki, x5c, not_before_ms, not_before_ms, "
-            "not_before_ms, CASE state WHEN 'retired' THEN not_after_ms END FROM authority_key"
+            "not_before_ms, CASE state WHEN 'retired' THEN not_after_ms END "
+            "FROM authority_key"
         ),
         {"region": region},
     )
