@@ -103,7 +103,7 @@ def forge_through(
         issuer=issuer,
         key=key,
         entropy=region.entropy,
-        now=region.clock.now() - timedelta(days=30),
+        now=region.clock.now() - timedelta(hours=1),
     ).mint(checked, approval_digest=approval, allocation=allocation, holders=[owner])
     add_rows(batch, minted, checked=checked, allocation=allocation, key=key, vault=region.vault)
     if not keep_row:
