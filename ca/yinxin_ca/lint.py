@@ -22,10 +22,11 @@ from cryptography.x509.oid import AuthorityInformationAccessOID, NameOID
 from yinxin_ca import der
 from yinxin_ca.profile import Profile
 from yinxin_ca.subject import NameRule
-from yinxin_proto.certificate import Certificate, parse
+from yinxin_proto.certificate import Certificate, CertificatePurpose, parse
 from yinxin_proto.crl import parse_crl
 from yinxin_proto.der import elements
 from yinxin_proto.error import InvalidArgumentError, MalformedError, Violation, YinxinError
+from yinxin_proto.mldsa import ML_DSA_44
 from yinxin_proto.signature import Suite
 from yinxin_proto.suite import names, suite
 
@@ -118,9 +119,14 @@ def _subject(x: Exhibit) -> bool:
 
 
 def _key(x: Exhibit) -> bool:
-    for name in names():
+    # A cosigner's key is of no suite: nothing but checkpoints is signed with it.
+    is_cosigner = CertificatePurpose.CHECKPOINT_SIGNING in x.profile.purposes
+    suites: list[Suite] = [suite(name) for name in names()]
+    if is_cosigner and not x.profile.is_authority:
+        suites = [ML_DSA_44]
+    for found in suites:
         try:
-            suite(name).load_public(x.certificate.spki)
+            found.load_public(x.certificate.spki)
         except MalformedError:
             continue
         return True
@@ -168,6 +174,7 @@ def _names(x: Exhibit) -> bool:
         NameRule.NONE: not found and extension is None,
         NameRule.HOST: bool(found) and kinds <= {x509.DNSName, x509.IPAddress},
         NameRule.PRINCIPAL: len(found) == 1 and kinds == {x509.UniformResourceIdentifier},
+        NameRule.LOG: len(found) == 1 and kinds == {x509.UniformResourceIdentifier},
     }
     return allowed[x.profile.names]
 

@@ -157,7 +157,9 @@ def test_after_a_theft_everything_issued_stands_and_every_forgery_fails(
     for presentation in [*before, *refreshed]:
         for report in (scene.online(presentation), scene.offline(pack, presentation)):
             assert report.indication is Indication.TOTAL_PASSED, report.code
-    for presentation, code in [(one, "PIN_BEYOND") for one in through] + [(outside, "INCLUSION")]:
+    for presentation, code in [(one, "KEY_COMPROMISED_LATER_ENTRY") for one in through] + [
+        (outside, "INCLUSION")
+    ]:
         for report in (scene.online(presentation), scene.offline(pack, presentation)):
             assert (report.indication, report.code) == (Indication.TOTAL_FAILED, code)
     # Who has not heard of the theft is told by the age of what he has.

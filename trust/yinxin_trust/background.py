@@ -109,10 +109,12 @@ class LogKeeper:
         self._journal.info("lease_acquired", epoch=lease.epoch)
         self._lease = lease
         self._renewed = time.monotonic()
+        signer, beside = self._region.log_signers(self._log)
         self._sequencer = Sequencer(
             storage=self._region.storage,
             log_number=self._log,
-            signer=self._region.keyring.log_signer(self._log),
+            signer=signer,
+            cosigners=beside,
             lease=lease,
         )
 

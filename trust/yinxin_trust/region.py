@@ -27,6 +27,7 @@ from yinxin_edge.database import Database
 from yinxin_edge.lease import Lease, LeaseOffice
 from yinxin_proto.clock import Clock, Entropy
 from yinxin_proto.error import AlreadyExistsError, ConfigurationError, UnavailableError
+from yinxin_proto.note import LineSigner, NoteSigner
 from yinxin_proto.signature import Suite
 from yinxin_trust import schema
 from yinxin_trust.allocation import StatusAllocator
@@ -42,6 +43,7 @@ from yinxin_trust.issuance import Issuance, IssuanceStores
 from yinxin_trust.keyring import Keyring, OfficerRegisterFactory
 from yinxin_trust.ledger import LICENCES
 from yinxin_trust.lifecycle import Lifecycle, LifecycleStores
+from yinxin_trust.logcosigner import cosigners
 from yinxin_trust.namespace import Namespace
 from yinxin_trust.page import PageTokens
 from yinxin_trust.permissionseal import PermissionSeal
@@ -217,9 +219,21 @@ class Region:
         return lease
 
     def _sequencer(self, log_number: int, lease: Lease) -> Sequencer:
+        signer, beside = self.log_signers(log_number)
+        return Sequencer(
+            storage=self.storage,
+            log_number=log_number,
+            signer=signer,
+            cosigners=beside,
+            lease=lease,
+        )
+
+    def log_signers(self, log_number: int) -> tuple[NoteSigner, tuple[LineSigner, ...]]:
+        """Return who signs a log's checkpoints now: its own key, and those beside it."""
         with self.storage.read() as conn:
-            signer = self.keyring.at(conn).log_signer(log_number)
-        return Sequencer(storage=self.storage, log_number=log_number, signer=signer, lease=lease)
+            ring = self.keyring.at(conn)
+            own, ref = ring.log_signer(log_number), ring.log_ref(log_number)
+            return own, cosigners(conn, ring, ref, own.vkey.name, self.clock)
 
     @property
     def audit_chain(self) -> AuditChain:

@@ -21,6 +21,7 @@ from yinxin_proto.trustlist import Anchors, TrustList
 from yinxin_trust import schema
 from yinxin_trust.keyinventory import KeyVersion, known
 from yinxin_trust.keystage import Stage
+from yinxin_trust.logcosigner import broken_logs, cosigner_of, parallel_root
 from yinxin_trust.namespace import Namespace
 from yinxin_trust.storage import put_setting, require_setting
 
@@ -76,6 +77,7 @@ def build_trust_list(conn: Connection, namespace: Namespace, now: datetime) -> T
             licence=_certificates(conn, Purpose.LICENCE_CA),
             status=_certificates(conn, Purpose.STATUS_CA),
             tls=_certificates(conn, Purpose.TLS_CA),
+            pq_root=parallel_root(conn),
         ),
         authorities=tuple(_authority(row, keys.get(row.code, ())) for row in authorities),
         status_keys=tuple(keys.get(_REGION, ())),
@@ -102,19 +104,23 @@ def _pins(conn: Connection) -> dict[bytes, Pin]:
 
 def _logs(conn: Connection) -> list[LogKey]:
     """Return every epoch of every log: the ones before stand as far as they went."""
-    return [_log_key(key) for key in known(conn, Purpose.LOG)]
+    broken = broken_logs(conn)
+    return [_log_key(key, broken) for key in known(conn, Purpose.LOG)]
 
 
-def _log_key(key: KeyVersion) -> LogKey:
+def _log_key(key: KeyVersion, broken: frozenset[str]) -> LogKey:
     vkey = (key.public or b"").decode("ascii")
+    origin = vkey.split("+")[0]
     end = None if key.ending is None else FrozenHead.from_json(key.ending, "ending")
     is_stolen = key.stage is Stage.COMPROMISED
     return LogKey(
-        origin=vkey.split("+")[0],
+        origin=origin,
         kind=LogKind(key.ref.owner.partition("-")[2]),
         vkey=vkey,
         closed_at=None if is_stolen else end,
         frozen_at=end if is_stolen else None,
+        cosigner=cosigner_of(origin, key.chain[0]) if key.chain else None,
+        ed25519_broken=origin in broken,
     )
 
 

@@ -173,11 +173,18 @@ def ground_checkpoint(x: Examination) -> Grounds:
     if x.checkpoint is None:
         return ground_opening(x)
     signed = _signed_by(x, x.checkpoint)
+    if x.linked and x.known_region.logs[x.checkpoint.origin].frozen_at is not None:
+        return Grounds(
+            Text(
+                f"{signed.zh}，登记在信任列表所列的封存日志中",
+                f"{signed.en}, and found in the tree at which the trust list froze it",
+            )
+        )
     if x.linked:
         return Grounds(
             Text(
-                f"{signed.zh}，与信任列表或核验包中的日志一致",
-                f"{signed.en}, consistent with the pack's checkpoint or the trust list",
+                f"{signed.zh}，与核验包检查点一致",
+                f"{signed.en}, consistent with the pack's checkpoint",
             )
         )
     return Grounds(
