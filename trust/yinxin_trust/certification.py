@@ -30,6 +30,7 @@ from yinxin_trust import schema
 from yinxin_trust.directory import touch
 from yinxin_trust.keyinventory import KeyVersion, known
 from yinxin_trust.keyring import ISSUING_CA, Keyring
+from yinxin_trust.keystage import Stage
 from yinxin_trust.rows import milliseconds
 from yinxin_trust.storage import get_setting, put_setting
 from yinxin_trust.trustlisting import RegionAnchors
@@ -144,6 +145,16 @@ def crl_for(conn: Connection, chain: tuple[bytes, ...]) -> bytes:
         if ca.certificate == chain[1]:
             return get_crl(conn, ca.label) or b""
     return b""
+
+
+def tls_anchors(conn: Connection) -> tuple[bytes, ...]:
+    """Return the TLS CAs whose certificates are accepted: all that were published and stand."""
+    fallen = {Stage.SUSPENDED, Stage.COMPROMISED}
+    return tuple(
+        ca.certificate
+        for ca in issuing_cas(conn)
+        if ca.name == "tls" and ca.key.stage not in fallen
+    )
 
 
 def crl_lifetime(name: str) -> timedelta:

@@ -24,6 +24,7 @@ from yinxin_proto.error import IntegrityError, YinxinError
 from yinxin_proto.issuerequest import IssueRequest
 from yinxin_proto.jose import x5c_chain
 from yinxin_proto.keyrecord import Pin, ranges_of
+from yinxin_proto.leaf import KeyEventLeaf
 from yinxin_proto.licence import build_claims
 from yinxin_proto.merkle import TreeHead, root
 from yinxin_proto.strict import Json
@@ -231,11 +232,27 @@ def _entries(conn: Connection, start: int, end: int) -> list[bytes]:
 
 
 def _events(conn: Connection, entries: Sequence[bytes]) -> set[bytes]:
-    """Return which entries are changes of state, made anew from their rows."""
+    """Return which entries are changes of a licence or a key, made anew from their rows."""
     query = select(schema.licence_event, _li.type_code, _li.issuer_code, _li.serial)
     query = query.join_from(schema.licence_event, schema.licence, SAME_VERSION)
     rows: Iterator[Row[Any]] = iter(conn.execute(query.where(_ev.entry.in_(entries))))
-    return {bytes(row.entry) for row in rows if event_opens(row)}
+    keys = conn.execute(select(schema.key_event).where(schema.key_event.c.entry.in_(entries)))
+    return {bytes(row.entry) for row in rows if event_opens(row)} | {
+        bytes(row.entry) for row in keys if key_event_opens(row)
+    }
+
+
+def key_event_opens(row: Row[Any]) -> bool:
+    """Tell whether a key event's leaf, made anew from its row, is the one logged."""
+    leaf = KeyEventLeaf(
+        key_spki_hash=bytes(row.thumbprint),
+        purpose=row.purpose,
+        event=row.event,
+        effective_time=row.effective_ms // 1000,
+        trust_list_version=row.trust_list_version,
+        evidence_hash=None if row.evidence_hash is None else bytes(row.evidence_hash),
+    )
+    return leaf.entry(bytes(row.salt)) == bytes(row.entry)
 
 
 def _key_of(presented: sdjwt.SdJwt) -> bytes:

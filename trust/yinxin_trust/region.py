@@ -268,8 +268,13 @@ class Region:
             if own is None:
                 lease.release()
 
-    def rotation(self, interruption: Interruption = uninterrupted) -> Rotation:
-        """Return what rotates the region's keys."""
+    def rotation(
+        self,
+        interruption: Interruption = uninterrupted,
+        *,
+        settings: KeysTable | None = None,
+    ) -> Rotation:
+        """Return what rotates the region's keys; with other waits, where a key was stolen."""
         bench = Bench(
             storage=self.storage,
             keyring=self.keyring,
@@ -280,7 +285,7 @@ class Region:
         )
         return Rotation(
             bench=bench,
-            settings=self.settings.keys,
+            settings=settings or self.settings.keys,
             audit=self.audit,
             registrar=self.registrar,
             borrow_lease=self.borrow_lease,

@@ -33,7 +33,7 @@ from yinxin_proto.error import (
 from yinxin_proto.strict import canonical_json
 from yinxin_trust.audit import AuditTrail
 from yinxin_trust.directory import touch
-from yinxin_trust.keyinventory import KeyVersion, add, get, in_stages, inventory, move, versions
+from yinxin_trust.keyinventory import KeyVersion, add, get, in_stages, move, staged, versions
 from yinxin_trust.keyring import OFFLINE
 from yinxin_trust.keystage import Stage, Step
 from yinxin_trust.publication import Publication
@@ -351,7 +351,7 @@ class Rotation:
         taken into use by whoever sequences them.
         """
         with self._bench.storage.read() as conn:
-            keys = [key for key in inventory(conn) if key.ref.purpose in self._plans]
+            keys = [key for key in staged(conn, tuple(_DUE)) if key.ref.purpose in self._plans]
         taken = 0
         for key in keys:
             step = _DUE.get(key.stage)
@@ -373,13 +373,9 @@ class Rotation:
     def due_log_key(self, log_number: int) -> KeyRef | None:
         """Return the key that a log is to go on with from now on, if there is one."""
         with self._bench.storage.read() as conn:
-            for key in inventory(conn):
-                is_next = key.ref.purpose is Purpose.LOG and key.stage is Stage.PUBLISHED
-                if (
-                    is_next
-                    and log_number_of(key.ref) == log_number
-                    and self._waiting(conn, key, Step.ACTIVATE) is None
-                ):
+            owner = self._bench.keyring.log_ref(log_number, 1).owner
+            for key in in_stages(conn, owner, Purpose.LOG, (Stage.PUBLISHED,)):
+                if self._waiting(conn, key, Step.ACTIVATE) is None:
                     return key.ref
         return None
 
