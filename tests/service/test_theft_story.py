@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from sqlalchemy import delete
 
-from support.officers import FIRST, Officers
+from support.officers import FIRST
 from support.requests import AUTHORITY, OTHER_AUTHORITY
-from support.small_region import CONTEXT, SmallRegion
+from support.small_region import SmallRegion
 from support.theft import (
+    KEY,
+    Scene,
     compromise_of,
     declare,
-    file_of,
     forge_outside,
     forge_through,
     licence_key,
-    propose,
     stolen_signer,
 )
 from yinxin_ca.keystore import KeyRef, Purpose
@@ -28,88 +28,19 @@ from yinxin_proto.crl import RevocationReason, parse_crl
 from yinxin_proto.error import FailedPreconditionError, PermissionDeniedError, VerificationError
 from yinxin_proto.keyrecord import KeyState
 from yinxin_proto.operation import Action
-from yinxin_proto.trustlist import TrustList
+from yinxin_trust import schema
 from yinxin_trust.certification import get_crl
-from yinxin_trust.compromise import STEPS, Proposal
+from yinxin_trust.compromise import STEPS
 from yinxin_trust.issuance import IssueCommand
-from yinxin_trust.pack_export import collect, write_zip
-from yinxin_trust.publication import published_trust_list
 from yinxin_trust.reattestation import Doubt
-from yinxin_trust.record import LicenceRecord
-from yinxin_trust.refresh import refresh
-from yinxin_trust.status import StatusSigner
 from yinxin_trust.suspension import Suspension
-from yinxin_trust.verification import OnlineVerifier, Question
-from yinxin_verifier.decision import verify
-from yinxin_verifier.evidence import Evidence
-from yinxin_verifier.pack import PackLoader
-from yinxin_verifier.policy import OFFLINE
-from yinxin_verifier.report import Indication, Report
-
-KEY = f"{AUTHORITY}.licence.1"
-
-
-@dataclass
-class Scene:
-    """A region with genuine licences, the authority's copies, and two officers."""
-
-    small: SmallRegion
-    officers: Officers
-    copies: list[ApprovalCopy]
-    genuine: list[LicenceRecord]
-
-    def command(self, requests: list[bytes]) -> IssueCommand:
-        """A batch as the authority hands it in: it keeps a copy."""
-        approval = self.small.approve(requests)
-        self.copies.append(ApprovalCopy.of(approval, tuple(requests)))
-        small = self.small
-        return IssueCommand(small.caller(), CONTEXT, small.request_id(), requests, approval)
-
-    def issue(self, count: int = 1) -> list[LicenceRecord]:
-        requests = [self.small.issue_request() for _ in range(count)]
-        made = self.small.region.issuance.issue(self.command(requests))
-        self.small.region.sequence()
-        self.genuine += made
-        return made
-
-    def propose(self) -> Proposal:
-        return propose(self.small.region, KEY, self.copies)
-
-    def file(self, record: LicenceRecord) -> bytes:
-        return file_of(self.small.region, record)
-
-    def online(self, presentation: bytes) -> Report:
-        region = self.small.region
-        return OnlineVerifier(
-            storage=region.storage,
-            holding=region.holding,
-            statuses=StatusSigner(keyring=region.keyring, clock=region.clock),
-            clock=region.clock,
-        ).verify(presentation, Question())
-
-    def offline(self, pack: Path, presentation: bytes) -> Report:
-        now = self.small.clock.now()
-        loaded = PackLoader(trust_first_use=True).load(pack, now)
-        return verify(Evidence(licence=presentation, trust=loaded.trust), OFFLINE, now)
-
-    def pack(self, path: Path) -> Path:
-        refresh(self.small.region)
-        with self.small.region.storage.read() as conn:
-            write_zip(collect(conn, self.small.clock.now()), path)
-        return path
-
-    def trust_list(self) -> TrustList:
-        with self.small.region.storage.read() as conn:
-            return TrustList.parse(published_trust_list(conn, self.small.clock.now()))
+from yinxin_verifier.report import Indication
 
 
 @pytest.fixture
 def scene() -> Iterator[Scene]:
     with SmallRegion.found() as small:
-        made = Scene(small, Officers.appoint(small.region), [], [])
-        made.issue(3)
-        small.later(minutes=1)
-        yield made
+        yield Scene.of(small)
 
 
 def test_after_a_theft_everything_issued_stands_and_every_forgery_fails(
@@ -239,10 +170,6 @@ def test_a_row_removed_to_hide_a_forgery_is_held_against_the_key(scene: Scene) -
     forged = forge_through(small, small.issue_request(), bytes(32))
     small.region.sequence()
     with small.region.storage.write() as conn:
-        from sqlalchemy import delete
-
-        from yinxin_trust import schema
-
         conn.execute(delete(schema.licence).where(schema.licence.c.entry == forged.entry))
 
     found = scene.propose().reconciliation
@@ -312,14 +239,14 @@ def test_nothing_is_published_that_two_officers_did_not_sign(scene: Scene) -> No
     assert f"{AUTHORITY}.licence.2" not in names
 
 
-class Crash(Exception):
+class CrashError(Exception):
     """The process ends here."""
 
 
 def _crash_at(step: str) -> Callable[[str], None]:
     def done(name: str) -> None:
         if name == step:
-            raise Crash
+            raise CrashError
 
     return done
 
@@ -332,7 +259,7 @@ def test_a_crash_at_any_step_publishes_nothing_by_halves_and_is_gone_on_from(
     proposal = scene.propose()
     signed = scene.officers.sign(proposal.operation(region.registrar))
     work = compromise_of(region)
-    with pytest.raises(Crash):
+    with pytest.raises(CrashError):
         work.carry_out(proposal.record, [signed], done=_crash_at(step))
     found = scene.trust_list().find_key(proposal.record.thumbprint)
     assert found is not None
@@ -359,10 +286,15 @@ def test_a_crash_between_signing_and_storing_is_gone_on_from(scene: Scene) -> No
     proposal = scene.propose()
     signed = scene.officers.sign(proposal.operation(region.registrar))
     work = compromise_of(region)
-    with pytest.raises(Crash), region.storage.write() as conn:
+
+    def crash() -> None:
         key = licence_key(region, AUTHORITY)
-        work._publish(conn, key, proposal.record, None, [signed])
-        raise Crash
+        with region.storage.write() as conn:
+            work._publish(conn, key, proposal.record, None, [signed])
+            raise CrashError
+
+    with pytest.raises(CrashError):
+        crash()
     assert licence_key(region, AUTHORITY).record.state is KeyState.ACTIVE
 
     scene.small.later(minutes=1)

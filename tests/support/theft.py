@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
+from pathlib import Path
 
 from support.officers import Officers
-from support.small_region import SmallRegion
+from support.requests import AUTHORITY
+from support.small_region import CONTEXT, SmallRegion
 from yinxin_ca.keystore import KeyRef, Purpose
 from yinxin_proto.approvalcopy import ApprovalCopy
 from yinxin_proto.issuerequest import IssueRequest
@@ -18,14 +21,29 @@ from yinxin_proto.jose import sign_compact
 from yinxin_proto.licence import LicenceFile
 from yinxin_proto.signature import Signer
 from yinxin_proto.strict import b64url_decode
+from yinxin_proto.trustlist import TrustList
 from yinxin_trust.compromise import Compromise, Proposal
 from yinxin_trust.intake import CheckedRequest
+from yinxin_trust.issuance import IssueCommand
 from yinxin_trust.keystanding import StandingKey, find_key
 from yinxin_trust.ledger import LICENCES, receipt
 from yinxin_trust.minting import Mint, add_rows
+from yinxin_trust.pack_export import collect, write_zip
+from yinxin_trust.publication import published_trust_list
 from yinxin_trust.record import LicenceRecord
+from yinxin_trust.refresh import refresh
 from yinxin_trust.region import Region
 from yinxin_trust.rows import RowBatch
+from yinxin_trust.status import StatusSigner
+from yinxin_trust.verification import OnlineVerifier, Question
+from yinxin_verifier.decision import verify
+from yinxin_verifier.evidence import Evidence
+from yinxin_verifier.pack import PackLoader
+from yinxin_verifier.policy import OFFLINE
+from yinxin_verifier.report import Report
+
+KEY = f"{AUTHORITY}.licence.1"
+"""The key that is stolen."""
 
 
 def stolen_signer(region: Region, owner: str, version: int = 1) -> Signer:
@@ -146,3 +164,65 @@ def declare(officers: Officers, proposal: Proposal) -> None:
     region = officers.region
     operation = proposal.operation(region.registrar)
     compromise_of(region).carry_out(proposal.record, [officers.sign(operation)])
+
+
+@dataclass
+class Scene:
+    """A region with genuine licences, the authority's copies, and two officers."""
+
+    small: SmallRegion
+    officers: Officers
+    copies: list[ApprovalCopy]
+    genuine: list[LicenceRecord]
+
+    @classmethod
+    def of(cls, small: SmallRegion) -> Scene:
+        """Three genuine licences, and two officers in office."""
+        made = cls(small, Officers.appoint(small.region), [], [])
+        made.issue(3)
+        small.later(minutes=1)
+        return made
+
+    def command(self, requests: list[bytes]) -> IssueCommand:
+        """A batch as the authority hands it in: it keeps a copy."""
+        approval = self.small.approve(requests)
+        self.copies.append(ApprovalCopy.of(approval, tuple(requests)))
+        small = self.small
+        return IssueCommand(small.caller(), CONTEXT, small.request_id(), requests, approval)
+
+    def issue(self, count: int = 1) -> list[LicenceRecord]:
+        requests = [self.small.issue_request() for _ in range(count)]
+        made = self.small.region.issuance.issue(self.command(requests))
+        self.small.region.sequence()
+        self.genuine += made
+        return made
+
+    def propose(self, key: str = KEY) -> Proposal:
+        return propose(self.small.region, key, self.copies)
+
+    def file(self, record: LicenceRecord) -> bytes:
+        return file_of(self.small.region, record)
+
+    def online(self, presentation: bytes) -> Report:
+        region = self.small.region
+        return OnlineVerifier(
+            storage=region.storage,
+            holding=region.holding,
+            statuses=StatusSigner(keyring=region.keyring, clock=region.clock),
+            clock=region.clock,
+        ).verify(presentation, Question())
+
+    def offline(self, pack: Path, presentation: bytes) -> Report:
+        now = self.small.clock.now()
+        loaded = PackLoader(trust_first_use=True).load(pack, now)
+        return verify(Evidence(licence=presentation, trust=loaded.trust), OFFLINE, now)
+
+    def pack(self, path: Path) -> Path:
+        refresh(self.small.region)
+        with self.small.region.storage.read() as conn:
+            write_zip(collect(conn, self.small.clock.now()), path)
+        return path
+
+    def trust_list(self) -> TrustList:
+        with self.small.region.storage.read() as conn:
+            return TrustList.parse(published_trust_list(conn, self.small.clock.now()))
