@@ -26,6 +26,8 @@ from yinxin_proto.repository import Expiry, RepositoryView
 from yinxin_proto.strict import parse_json
 from yinxin_trust import schema
 from yinxin_trust.certification import ISSUING, get_crl
+from yinxin_trust.keyoverview import overview
+from yinxin_trust.keystage import Stage
 from yinxin_trust.publication import first_root, reader
 from yinxin_trust.region import KEYS, OFFLINE, Region
 from yinxin_trust.rows import moment
@@ -98,6 +100,7 @@ class Diagnosis:
             self._data,
             self._clock,
             self._space,
+            self._rotations,
             self._certificates,
             self._revocation_lists,
             self._roles,
@@ -125,6 +128,22 @@ class Diagnosis:
             yield Observation("offline", Level.NOTE, "offline.shut")
         else:
             yield Observation("offline", Level.OK, "offline.away")
+
+    def _rotations(self) -> Iterator[Observation]:
+        """Tell of keys that are older than the settings let them become."""
+        region, now = self.region, self.region.clock.now()
+        lines = list(overview(region.storage, region.rotation(), region.settings.keys))
+        due = [line for line in lines if line.is_due(now)]
+        for line in due:
+            told: dict[str, object] = {
+                "purpose": line.key.ref.purpose.value,
+                "owner": line.key.ref.owner,
+                "at": show_moment(line.due or now),
+            }
+            yield Observation("rotation", Level.NOTE, "due", told)
+        if not due:
+            count = sum(line.key.stage is Stage.ACTIVE for line in lines)
+            yield Observation("rotation", Level.OK, "rotation", {"count": count})
 
     def _permissions(self) -> Iterator[Observation]:
         paths = [self.directory / KEYS, self.directory / OFFLINE]
