@@ -171,7 +171,7 @@ class DualControl:
         """
         at = self.now()
         if len(self._register.officers()) >= FIRST_OFFICERS:
-            parameters = officer_parameters(officer.public_key)
+            parameters = parameters_of(officer_outcome(officer.public_key))
             self._carry_out(Action.ADD_OFFICER, officer.id, parameters, operation)
         self._register.add(officer, at)
 
@@ -201,9 +201,9 @@ class DualControl:
         )
 
 
-def officer_parameters(key: PublicKey) -> bytes:
+def officer_outcome(key: PublicKey) -> Json:
     """Return what adding an officer commits to: the key."""
-    return parameters_of({"suite": key.suite.name, "thumbprint": key.thumbprint.hex()})
+    return {"suite": key.suite.name, "thumbprint": key.thumbprint.hex()}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -314,4 +314,4 @@ def _no_member_twice(members: list[tuple[str, Json]]) -> dict[str, Json]:
     return found
 
 
-__all__ = ["OPERATIONS", "DualControl", "TrustSigner", "officer_parameters"]
+__all__ = ["OPERATIONS", "DualControl", "TrustSigner", "officer_outcome"]
