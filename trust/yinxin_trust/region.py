@@ -47,7 +47,14 @@ from yinxin_trust.receipt_waiter import ReceiptWaiter
 from yinxin_trust.registration import Registrar
 from yinxin_trust.relocation import require_home
 from yinxin_trust.sequencer import Sequencer
-from yinxin_trust.settings import RegionTable, ServerTable, Settings, load_settings, write_settings
+from yinxin_trust.settings import (
+    HttpTable,
+    RegionTable,
+    ServerTable,
+    Settings,
+    load_settings,
+    write_settings,
+)
 from yinxin_trust.storage import Storage
 from yinxin_trust.subject import SubjectDirectory
 from yinxin_trust.vault import Vault
@@ -223,11 +230,12 @@ class Region:
         *,
         region: RegionTable = _EXAMPLE,
         server: ServerTable | None = None,
+        http: HttpTable | None = None,
         database_url: str = "sqlite://",
     ) -> Self:
         """Found a region that is gone when closed; everything in it is real."""
         clock, entropy = clock or SystemClock(), entropy or SystemEntropy()
-        settings = Settings(region=region, server=server or ServerTable())
+        settings = Settings(region=region, server=server or ServerTable(), http=http or HttpTable())
         foundation = Foundation(
             settings=settings,
             storage=Storage(Database.open(database_url)),
