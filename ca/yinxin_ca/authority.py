@@ -301,8 +301,9 @@ class CertificateAuthority:
         if profile.path_length is not None:
             allowed = self._own.path_length is None or profile.path_length < self._own.path_length
         else:
-            # A root certifies authorities alone: its key stays offline.
-            allowed = not self._is_root
+            # A root certifies authorities alone: its key stays offline. One that
+            # may have none under it, as the parallel root, certifies leaves.
+            allowed = not self._is_root or self._own.path_length == 0
         if self._own.purposes:
             purposes = frozenset(profile.purposes)
             allowed = allowed and bool(purposes) and purposes <= self._own.purposes

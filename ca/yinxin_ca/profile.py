@@ -73,9 +73,27 @@ _SIGNS: Final = _usage(digital_signature=True)
 _SIGNS_AND_STANDS_BY_IT: Final = _usage(digital_signature=True, content_commitment=True)
 
 ROOT: Final = Profile(
-    name="root", validity=20 * _YEAR, key_usage=_SIGNS_CERTIFICATES, path_length=1
+    name="root", validity=20 * _YEAR, key_usage=_SIGNS_CERTIFICATES, path_length=2
 )
 """The region's root, self-signed; certifies issuing authorities and nothing else."""
+
+PQ_ROOT: Final = Profile(
+    name="pq-root",
+    validity=20 * _YEAR,
+    key_usage=_SIGNS_CERTIFICATES,
+    purposes=(CertificatePurpose.CHECKPOINT_SIGNING,),
+    path_length=0,
+)
+"""The parallel ML-DSA-65 root, self-signed; certifies the logs' cosigners alone."""
+
+COSIGNER: Final = Profile(
+    name="cosigner",
+    validity=20 * _YEAR,
+    key_usage=_SIGNS,
+    purposes=(CertificatePurpose.CHECKPOINT_SIGNING,),
+    names=NameRule.LOG,
+)
+"""A log's ML-DSA-44 key, by the log's origin. Verifiers judge it by no date."""
 
 LICENCE_CA: Final = Profile(
     name="licence-ca",
@@ -104,9 +122,23 @@ TLS_CA: Final = Profile(
         CertificatePurpose.TLS_CLIENT,
         CertificatePurpose.OCSP_SIGNING,
     ),
+    path_length=1,
+)
+"""Certifies servers, those who call them, and its own successor."""
+
+TLS_CA_CROSS: Final = Profile(
+    name="tls-ca-cross",
+    validity=3 * _YEAR,
+    key_usage=_SIGNS_CERTIFICATES,
+    purposes=(
+        CertificatePurpose.TLS_SERVER,
+        CertificatePurpose.TLS_CLIENT,
+        CertificatePurpose.OCSP_SIGNING,
+    ),
     path_length=0,
 )
-"""Certifies servers and those who call them."""
+"""The successor of a TLS CA, certified by its predecessor: who trusts only that
+one still accepts a server of the new one."""
 
 SEAL_CA: Final = Profile(
     name="seal-ca",
@@ -233,6 +265,7 @@ PROFILES: Final = {
         LICENCE_CA,
         STATUS_CA,
         TLS_CA,
+        TLS_CA_CROSS,
         SEAL_CA,
         TIMESTAMP_CA,
         MEMBER_CA,

@@ -20,6 +20,7 @@ from typing import Any, Final
 
 from yinxin_edge.clock import SystemClock
 from yinxin_edge.journal import Journal
+from yinxin_edge.libcrypto import choose_libcrypto
 from yinxin_edge.signal_pipe import signal_pipe
 from yinxin_edge.status import to_status
 from yinxin_proto.error import YinxinError
@@ -96,6 +97,7 @@ def _serve(
 ) -> int:
     journal = Journal(clock=SystemClock(), context={"worker": name})
     try:
+        choose_libcrypto()
         target(settings, link)
     except YinxinError as error:
         journal.error("worker_failed", error)

@@ -9,7 +9,7 @@ proposal until the trust list names the key.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -55,6 +55,9 @@ class CertificatePurpose(StrEnum):
     """A department's requests; of UUID ef79c313-d3c9-52e3-9dfc-42318fc9742d."""
     OPERATION_SIGNING = "1.2.840.113556.1.8000.2554.22537.33541.13581.21112.33156.10926006.2740040"
     """An operator's own operations; of UUID 58098305-350d-5278-8184-a6b7b629cf48."""
+    CHECKPOINT_SIGNING = "1.2.840.113556.1.8000.2554.23805.47599.13842.20551.46459.6309408.13072416"
+    """A log's ML-DSA-44 cosigner, under the parallel root; of UUID
+    5cfdb9ef-3612-5047-b57b-604620c77820, in the same arc."""
 
 
 _TLS: Final = frozenset({CertificatePurpose.TLS_SERVER, CertificatePurpose.TLS_CLIENT})
@@ -176,6 +179,10 @@ class Certificate:
             _refuse("CERTIFICATE_PURPOSE", f"the certificate is not for {purpose.name}")
 
 
+SuiteOf = Callable[[Certificate], Suite]
+"""Tells the suite of an issuer's key."""
+
+
 def parse(der: bytes) -> Certificate:
     """Parse one DER certificate.
 
@@ -242,12 +249,24 @@ def verify_link(
 
 
 def verify_chain(
-    chain: Sequence[Certificate], anchor: Certificate, suite: Suite, *, at: datetime
+    chain: Sequence[Certificate],
+    anchor: Certificate,
+    suite: Suite | SuiteOf,
+    *,
+    at: datetime,
 ) -> None:
     """Check a chain, leaf first, up to an anchor that the caller trusts.
 
     Names, purposes, path lengths, signatures and every validity at ``at``; not
     revocation. The anchor may be repeated at the chain's end.
+
+    Args:
+        chain: Leaf first.
+        anchor: What the caller trusts.
+        suite: Of every issuer's key; or what tells the suite of each issuer's
+            key by its trust record, where they differ: a root of SM2 or
+            ML-DSA-65 certifies TLS authorities of ES256.
+        at: When all of it must be valid, timezone-aware.
 
     Raises:
         VerificationError: As `verify_link` and `Certificate.check_validity`;
@@ -260,7 +279,8 @@ def verify_chain(
     path.append(anchor)
     for depth, (child, issuer) in enumerate(itertools.pairwise(path)):
         child.check_validity(at)
-        verify_link(child, issuer, suite, intermediates=depth)
+        above = suite(issuer) if callable(suite) else suite
+        verify_link(child, issuer, above, intermediates=depth)
     anchor.check_validity(at)
 
 

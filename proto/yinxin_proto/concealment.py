@@ -133,7 +133,11 @@ class _Concealment:
 
 
 def conceal(
-    claims: Mapping[str, Json], *, entropy: Entropy, decoys: int = 0
+    claims: Mapping[str, Json],
+    *,
+    entropy: Entropy,
+    decoys: int = 0,
+    hash_name: str = DEFAULT_HASH,
 ) -> tuple[dict[str, Json], tuple[str, ...]]:
     """Replace every ``SD`` mark of ``claims`` by a digest.
 
@@ -142,6 +146,7 @@ def conceal(
         entropy: Source of 128-bit salts.
         decoys: Number of digests at the top level that stand for nothing; at
             most 64.
+        hash_name: What hashes the disclosures; the ``_sd_alg`` of the issuer's suite.
 
     Returns:
         The payload, with ``_sd_alg`` where it holds digests, and the
@@ -153,7 +158,7 @@ def conceal(
     """
     if not 0 <= decoys <= MAX_DECOYS:
         raise InvalidArgumentError(f"SD-JWT: 0 to {MAX_DECOYS} decoys", reason="DECOYS")
-    concealment = _Concealment(entropy, hash_function(DEFAULT_HASH))
+    concealment = _Concealment(entropy, hash_function(hash_name))
     try:
         payload = concealment.object(claims, decoys)
     except (TypeError, ValueError, RecursionError) as error:
@@ -161,5 +166,5 @@ def conceal(
             "SD-JWT: a claim that JSON cannot express", reason="CLAIMS"
         ) from error
     if decoys or concealment.encoded:
-        payload[HASH_NAME] = DEFAULT_HASH
+        payload[HASH_NAME] = hash_name
     return payload, tuple(concealment.encoded)

@@ -19,6 +19,7 @@ from hashlib import sha256
 from typing import Final, NamedTuple, Protocol, TypeAlias
 
 from yinxin_proto.error import MalformedError, VerificationError
+from yinxin_proto.sm3 import Sm3
 from yinxin_proto.strict import MAX_JSON_DEPTH, SCAN_JSON, Json, b64url_decode, parse_json
 
 DIGESTS: Final = "_sd"
@@ -28,6 +29,8 @@ HASH_NAME: Final = "_sd_alg"
 DOTS: Final = "..."
 """The one member of an object that stands for a concealed array element."""
 DEFAULT_HASH: Final = "sha-256"
+SM3_HASH: Final = "sm3"
+"""SM3 (GB/T 32905), a private name: the registry of hashes has none for it."""
 RESERVED: Final = {
     DIGESTS: "RESERVED_CLAIM_SD",
     DOTS: "RESERVED_CLAIM_DOTS",
@@ -48,7 +51,7 @@ class _Hashing(Protocol):
     def digest(self) -> bytes: ...
 
 
-_HASHES: Final[dict[str, Hash]] = {DEFAULT_HASH: sha256}
+_HASHES: Final[dict[str, Hash]] = {DEFAULT_HASH: sha256, SM3_HASH: Sm3}
 
 _TO_URL: Final = bytes.maketrans(b"+/", b"-_")
 _NONE: Final = object()

@@ -32,11 +32,13 @@ class IssuedSdJwt:
     """The issuer-signed JWT, in compact serialisation."""
     encoded_disclosures: tuple[str, ...]
     """All disclosures as they travel, those within others first."""
+    hash_name: str = DEFAULT_HASH
+    """What hashes them."""
 
     @property
     def disclosures(self) -> tuple[Disclosure, ...]:
         """All disclosures, decoded."""
-        contents = read_disclosures(self.encoded_disclosures, hash_function(DEFAULT_HASH))
+        contents = read_disclosures(self.encoded_disclosures, hash_function(self.hash_name))
         return as_disclosures(self.encoded_disclosures, contents)
 
     def to_text(self) -> str:
@@ -56,13 +58,14 @@ class Issuer:
         InvalidArgumentError: A header that `jose` refuses.
     """
 
-    __slots__ = ("_header", "_signer", "_typ")
+    __slots__ = ("_hash_name", "_header", "_signer", "_typ")
 
     def __init__(
         self, *, signer: Signer, typ: str = TYP, header: Mapping[str, Json] = _NO_HEADER
     ) -> None:
         self._signer = signer
         self._typ = typ
+        self._hash_name = signer.public_key.suite.sd_alg
         self._header = encode_header(signer, typ=typ, header=header)
 
     def issue(
@@ -84,14 +87,17 @@ class Issuer:
                 "SD-JWT VC: iss, nbf, exp, cnf, vct and status cannot be concealed",
                 reason="CONCEALED_CLAIM",
             )
-        payload, encoded_disclosures = conceal(claims, entropy=entropy, decoys=decoys)
+        payload, encoded_disclosures = conceal(
+            claims, entropy=entropy, decoys=decoys, hash_name=self._hash_name
+        )
         try:
             encoded = ENCODE_JSON(payload).encode()
         except (TypeError, ValueError, RecursionError) as error:
             raise InvalidArgumentError(
                 "SD-JWT: a claim that JSON cannot express", reason="CLAIMS"
             ) from error
-        return IssuedSdJwt(sign_encoded(self._signer, self._header, encoded), encoded_disclosures)
+        token = sign_encoded(self._signer, self._header, encoded)
+        return IssuedSdJwt(token, encoded_disclosures, self._hash_name)
 
 
 def issue(

@@ -28,7 +28,7 @@ from yinxin_proto.name import RegionCode, parse_region_code
 from yinxin_proto.number import IdentifierType, SubjectNumber, is_credit_code
 from yinxin_proto.number import parse as parse_number
 from yinxin_proto.strict import Json, b64url_encode, canonical_json, parse_canonical_json
-from yinxin_proto.suite import ES256
+from yinxin_proto.suite import public_from_jwk
 
 SCHEMA: Final = 1
 MAX_REQUEST_BYTES: Final = 1 << 18
@@ -267,7 +267,7 @@ def _holder_key(form: Form) -> dict[str, str] | None:
         form.refuse("holder_key", f"has members {', '.join(_JWK_MEMBERS)} alone", "KEY")
         return None
     try:
-        ES256.public_from_jwk(jwk)
+        public_from_jwk(jwk)
     except MalformedError as error:
         form.refuse("holder_key", error.message, error.reason)
     return dict(jwk)

@@ -19,7 +19,7 @@ from yinxin_proto.numericdate import read_moment, to_seconds
 from yinxin_proto.sdjwt import SdJwt
 from yinxin_proto.signature import PublicKey, Signer
 from yinxin_proto.strict import Json, b64url_encode, canonical_json, parse_json_object
-from yinxin_proto.suite import ES256, Suite
+from yinxin_proto.suite import public_from_jwk
 
 TYP: Final = "kb+jwt"
 MAX_BYTES: Final = 4096
@@ -38,12 +38,11 @@ class KeyBinding:
     """All its claims."""
 
 
-def confirmation_key(claims: Mapping[str, Json], suite: Suite = ES256) -> PublicKey | None:
+def confirmation_key(claims: Mapping[str, Json]) -> PublicKey | None:
     """Return the holder's key that the issuer confirmed (RFC 7800 §3.2).
 
     Args:
         claims: Claims of a verified token.
-        suite: The suite of holders' keys.
 
     Returns:
         The key of ``cnf.jwk``, or None where the token confirms none.
@@ -57,7 +56,7 @@ def confirmation_key(claims: Mapping[str, Json], suite: Suite = ES256) -> Public
     jwk = confirmation.get("jwk") if isinstance(confirmation, dict) else None
     if not isinstance(jwk, dict):
         raise MalformedError("SD-JWT: cnf holds no jwk", reason="CONFIRMATION_KEY")
-    return suite.public_from_jwk(jwk)
+    return public_from_jwk(jwk)
 
 
 def bind(sd_jwt: SdJwt, *, signer: Signer, audience: str, nonce: str, issued_at: datetime) -> str:

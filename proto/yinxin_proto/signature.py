@@ -73,6 +73,11 @@ class Suite(Protocol):
         ...
 
     @property
+    def sd_alg(self) -> str:
+        """The ``_sd_alg`` of SD-JWTs that its keys sign (`yinxin_proto.disclosure`)."""
+        ...
+
+    @property
     def signature_size(self) -> int:
         """Length of a signature in JOSE form, in bytes."""
         ...

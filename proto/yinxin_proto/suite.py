@@ -10,13 +10,31 @@ from __future__ import annotations
 
 from typing import Final
 
-from yinxin_proto.error import ConfigurationError
+from yinxin_proto.error import ConfigurationError, MalformedError
 from yinxin_proto.es256 import ES256
+from yinxin_proto.mldsa import ML_DSA_65
 from yinxin_proto.signature import PublicKey, Signer, SigningKey, Suite
+from yinxin_proto.sm2 import SM2
 
-__all__ = ["ES256", "PublicKey", "Signer", "SigningKey", "Suite", "names", "suite"]
+__all__ = [
+    "ES256",
+    "ML_DSA_65",
+    "SM2",
+    "PublicKey",
+    "Signer",
+    "SigningKey",
+    "Suite",
+    "names",
+    "suite",
+]
 
-_REGISTRY: Final[dict[str, Suite]] = {ES256.name: ES256}
+_REGISTRY: Final[dict[str, Suite]] = {entry.name: entry for entry in (ES256, SM2, ML_DSA_65)}
+_JWKS: Final[dict[str, Suite]] = {
+    "EC/P-256": ES256,
+    "EC/SM2": SM2,
+    "AKP/ML-DSA-65": ML_DSA_65,
+}
+"""By kty and crv, or alg where there is no curve."""
 
 
 def suite(name: str) -> Suite:
@@ -37,3 +55,34 @@ def suite(name: str) -> Suite:
 def names() -> tuple[str, ...]:
     """Return the names of the registered suites."""
     return tuple(_REGISTRY)
+
+
+def load_private(pkcs8: bytes) -> SigningKey:
+    """Load a DER PKCS#8 private key of whichever suite it belongs to.
+
+    For one's own key files alone: a private key says what it is, a message never may.
+
+    Raises:
+        MalformedError: A key of no suite of this build (``KEY``).
+        ConfigurationError: An SM2 key, where the machine cannot use one.
+    """
+    for entry in _REGISTRY.values():
+        try:
+            return entry.load_private(pkcs8)
+        except MalformedError:
+            continue
+    raise MalformedError("a private key of no suite of this build", reason="KEY")
+
+
+def public_from_jwk(jwk: dict[str, object]) -> PublicKey:
+    """Load a public JWK of whichever suite its ``kty``, ``crv`` and ``alg`` name.
+
+    For a JWK that is itself the key's record, such as a ``cnf`` that an issuer signed.
+
+    Raises:
+        MalformedError: A key of no suite of this build, or a malformed one.
+    """
+    found = _JWKS.get(f"{jwk.get('kty')}/{jwk.get('crv', jwk.get('alg'))}")
+    if found is None:
+        raise MalformedError("the JWK is of no suite of this build", reason="KEY")
+    return found.public_from_jwk(jwk)

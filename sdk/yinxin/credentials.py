@@ -20,13 +20,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Self
 
-from cryptography.hazmat.primitives.serialization import (
-    Encoding,
-    NoEncryption,
-    PrivateFormat,
-    load_pem_private_key,
-)
-
+from yinxin.privatekeyfile import read_private_key
+from yinxin_edge.libcrypto import choose_libcrypto
 from yinxin_edge.tls import TlsIdentity
 from yinxin_proto.error import (
     ConfigurationError,
@@ -38,7 +33,7 @@ from yinxin_proto.error import (
 from yinxin_proto.name import RegionCode, parse_region_code
 from yinxin_proto.number import is_credit_code
 from yinxin_proto.strict import Json, parse_json_object
-from yinxin_proto.suite import ES256, Signer, Suite
+from yinxin_proto.suite import Signer, load_private
 
 CERTIFICATE: Final = "client.crt"
 PRIVATE_KEY: Final = "client.key"
@@ -59,13 +54,11 @@ class ApprovalKey:
     Args:
         pem: PKCS#8, encrypted or not.
         passphrase: Of an encrypted one.
-        suite: What the key belongs to.
     """
 
-    def __init__(self, pem: bytes, *, passphrase: Passphrase = None, suite: Suite = ES256) -> None:
+    def __init__(self, pem: bytes, *, passphrase: Passphrase = None) -> None:
         self._pem = pem
         self._passphrase = passphrase
-        self._suite = suite
         self._opened: Signer | None = None
 
     def signer(self) -> Signer:
@@ -74,7 +67,8 @@ class ApprovalKey:
         Raises:
             WrongPassphraseError: The passphrase is missing
                 (``PASSPHRASE_REQUIRED``) or does not open it.
-            ConfigurationError: Not a key of the suite (``APPROVAL_KEY``).
+            ConfigurationError: Not a private key of any suite (``APPROVAL_KEY``), or
+                one of SM2 on a machine that cannot use it (``SM2_UNAVAILABLE``).
         """
         if self._opened is None:
             self._opened = self._open()
@@ -90,19 +84,19 @@ class ApprovalKey:
                     reason="PASSPHRASE_REQUIRED",
                 )
         try:
-            key = load_pem_private_key(
-                self._pem, None if passphrase is None else passphrase.encode("utf-8")
+            return load_private(
+                read_private_key(
+                    self._pem, None if passphrase is None else passphrase.encode("utf-8")
+                )
             )
-            pkcs8 = key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
-            return self._suite.load_private(pkcs8)
-        except (ValueError, TypeError, MalformedError):
+        except MalformedError:
             # Not chained: a parser's text could quote what it read.
             if passphrase is not None:
                 raise WrongPassphraseError(
                     "the passphrase does not open the approval key"
                 ) from None
             raise ConfigurationError(
-                f"{APPROVAL_KEY} is not a {self._suite.name} private key in PEM",
+                f"{APPROVAL_KEY} is not a private key in PEM, of a suite that is known here",
                 reason="APPROVAL_KEY",
             ) from None
 
@@ -141,6 +135,7 @@ class Credentials:
             ConfigurationError: ``CREDENTIALS``, with every file that is
                 missing or unusable as a violation.
         """
+        choose_libcrypto()
         folder = Path(directory)
         violations: list[Violation] = []
         members = _region_members(folder, violations)

@@ -10,6 +10,7 @@ from typing import Self
 from yinxin.catalogue import MAX_DEFINITION_BYTES, field_names
 from yinxin.presentation import Presentation, read_presentation
 from yinxin_edge.clock import SystemClock
+from yinxin_edge.libcrypto import choose_libcrypto
 from yinxin_proto.clock import Clock
 from yinxin_proto.error import ConfigurationError, MalformedError
 from yinxin_proto.repository_metadata import MAX_ROOT_BYTES
@@ -69,6 +70,7 @@ class Verifier:
                 (``PINNED_ROOT``).
             ConfigurationError: The pinned root cannot be read (``PINNED_ROOT``).
         """
+        choose_libcrypto()
         clock = clock or SystemClock()
         loader = PackLoader(
             pinned_root=_root(pin),

@@ -12,7 +12,6 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import partial
 from typing import Final, Generic, TypeVar
 
 from yinxin_ca.authority import CertificateAuthority
@@ -25,7 +24,9 @@ from yinxin_ca.timestampbook import TimestampBook
 from yinxin_proto.certificate import Certificate, parse
 from yinxin_proto.error import YinxinError
 from yinxin_proto.signature import PublicKey
-from yinxin_trust.certification import ISSUING, open_authority
+from yinxin_trust.certification import IssuingCa, issuing_cas, open_authority
+from yinxin_trust.keyring import Keyring
+from yinxin_trust.keystage import Stage
 from yinxin_trust.region import Region
 from yinxin_trust.storage import get_setting, put_setting
 from yinxin_trust.trustlisting import get_anchors
@@ -42,7 +43,7 @@ class OwnCertificate:
     """A certificate of a key of the region's own, kept in the database."""
 
     region: Region
-    authority: str
+    issuer: IssuingCa
     """Who issues it."""
     profile: Profile
     common_name: str
@@ -54,8 +55,8 @@ class OwnCertificate:
         Raises:
             YinxinError: There is none that holds, and none can be issued.
         """
+        issuer = parse(self.issuer.certificate)
         with self.region.storage.read() as conn:
-            issuer = parse(getattr(get_anchors(conn), self.authority))
             text = get_setting(conn, self._setting)
         kept = None if text is None else parse(bytes.fromhex(text))
         if kept is not None and self._is_ours(kept, issuer) and not self._is_aged(kept):
@@ -70,7 +71,7 @@ class OwnCertificate:
 
     @property
     def _setting(self) -> str:
-        return f"certificate/{self.profile.name}/{self.authority}"
+        return f"certificate/{self.profile.name}/{self.issuer.label}"
 
     def _is_ours(self, kept: Certificate, issuer: Certificate) -> bool:
         return (
@@ -87,7 +88,8 @@ class OwnCertificate:
         return self.region.clock.now() > kept.not_after
 
     def _issue(self) -> Certificate:
-        der = authority_of(self.region, self.authority).issue(
+        authority = authority_of(self.region, self.issuer.name, certificate=self.issuer.certificate)
+        der = authority.issue(
             self.profile,
             subject=Subject(organisation=self.region.namespace.name, common_name=self.common_name),
             public_key=self.key,
@@ -126,38 +128,42 @@ class Answering:
 
     def _delegate(self) -> tuple[Delegation, ...]:
         region = self._region
-        signer = region.keyring.signer(Purpose.OCSP)
         with region.storage.read() as conn:
-            anchors = get_anchors(conn)
-        own = partial(
-            OwnCertificate,
-            region=region,
+            # A destroyed key certifies no responder; its last list speaks for it.
+            answered = [ca for ca in issuing_cas(conn) if ca.key.stage is not Stage.DESTROYED]
+            keyring = region.keyring.at(conn)
+        return tuple(self._delegation(keyring, ca) for ca in answered)
+
+    def _delegation(self, keyring: Keyring, ca: IssuingCa) -> Delegation:
+        # A responder's key is of its authority's suite: TLS has its own everywhere.
+        signer = keyring.signer(Purpose.TLS_OCSP if ca.name == "tls" else Purpose.OCSP)
+        own = OwnCertificate(
+            region=self._region,
+            issuer=ca,
             profile=OCSP_RESPONDER,
             common_name="OCSP responder",
             key=signer.public_key,
         )
-        return tuple(
-            Delegation(
-                issuer=parse(getattr(anchors, name)),
-                register=region.foundation.registers(name),
-                responder=own(authority=name).current(),
-                signer=signer,
-            )
-            for name in ISSUING
+        return Delegation(
+            issuer=parse(ca.certificate),
+            register=self._region.foundation.registers(ca.label),
+            responder=own.current(),
+            signer=signer,
         )
 
     def _stamper(self) -> TimestampAuthority:
         region = self._region
-        signer = region.keyring.signer(Purpose.TIMESTAMP)
+        with region.storage.read() as conn:
+            above = get_anchors(conn).timestamp
+            (issuer,) = (ca for ca in issuing_cas(conn) if ca.certificate == above)
+            signer = region.keyring.at(conn).signer(Purpose.TIMESTAMP)
         own = OwnCertificate(
             region=region,
-            authority="timestamp",
+            issuer=issuer,
             profile=TIMESTAMP,
             common_name="Time-stamping",
             key=signer.public_key,
         ).current()
-        with region.storage.read() as conn:
-            above = get_anchors(conn).timestamp
         return TimestampAuthority(
             chain=(own.der, above), signer=signer, book=self._book, clock=region.clock
         )
@@ -180,14 +186,18 @@ class _Renewed(Generic[T]):
             return self._made[1]
 
 
-def authority_of(region: Region, name: str) -> CertificateAuthority:
-    """Open one of the region's authorities."""
+def authority_of(
+    region: Region, name: str, *, certificate: bytes | None = None
+) -> CertificateAuthority:
+    """Open one of the region's authorities: the one that signs now, unless told."""
     with region.storage.read() as conn:
         anchors = get_anchors(conn)
+        keyring = region.keyring.at(conn)
     return open_authority(
         name,
         anchors=anchors,
-        keyring=region.keyring,
+        certificate=certificate,
+        keyring=keyring,
         registers=region.foundation.registers,
         clock=region.clock,
         entropy=region.entropy,

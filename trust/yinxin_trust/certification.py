@@ -1,12 +1,15 @@
 """The region's certificate authorities, opened for use.
 
-One register and one CRL each. What an authority's certificate says of a key
-is evidence; who is trusted is in the trust list alone.
+One register and one CRL each, also of one authority's successive keys: the
+second licence CA is ``licence-2``, under a name of its own. What an authority's
+certificate says of a key is evidence; who is trusted is in the trust list alone.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -29,11 +32,13 @@ from yinxin_ca.subject import Subject
 from yinxin_proto.certificate import parse
 from yinxin_proto.clock import Clock, Entropy
 from yinxin_proto.jose import x5c_chain
+from yinxin_proto.keyrecord import KeyState
 from yinxin_proto.leaf import evidence_hash
 from yinxin_proto.strict import parse_json
 from yinxin_trust import schema
 from yinxin_trust.directory import touch
-from yinxin_trust.keyring import Keyring
+from yinxin_trust.keyinventory import KeyVersion, known
+from yinxin_trust.keyring import ISSUING_CA, Keyring
 from yinxin_trust.rows import milliseconds
 from yinxin_trust.storage import get_setting, put_setting
 from yinxin_trust.trustlisting import RegionAnchors
@@ -54,8 +59,53 @@ ROOT_CRL_LIFETIME: Final = timedelta(days=400)
 AUTHORITIES: Final = (ROOT, *ISSUING)
 """Authorities, each with a revocation list: without the root's, nobody could
 tell whether an issuing authority still stands."""
+_SHARD: Final = re.compile(r"-s[0-9]{1,4}\Z")
 _IN_REPOSITORY: Final = (ROOT, "licence", "status", "tls")
 """Authorities of the trust list; a verifier refuses another's list in the repository."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IssuingCa:
+    """One issuing authority under one key."""
+
+    name: str
+    """One of `ISSUING`."""
+    key: KeyVersion
+
+    @property
+    def label(self) -> str:
+        """What its register and its CRL are called: the name, with the version from 2 on."""
+        return ca_label(self.name, self.key.ref.version)
+
+    @property
+    def certificate(self) -> bytes:
+        """Its own, DER."""
+        return self.key.chain[0]
+
+
+def ca_label(name: str, version: int) -> str:
+    """Return what the register and CRL of one version of an authority are called."""
+    return name if version == 1 else f"{name}-{version}"
+
+
+def issuing_cas(conn: Connection) -> list[IssuingCa]:
+    """Return every issuing authority that was ever published, past ones included."""
+    return [
+        IssuingCa(name=name, key=key)
+        for name, purpose in ISSUING_CA.items()
+        for key in known(conn, purpose)
+    ]
+
+
+def certificates(conn: Connection) -> dict[str, bytes]:
+    """Return the certificate of every authority that was ever published, by label."""
+    roots = {
+        ca_label(ROOT, key.ref.version): key.chain[0]
+        for key in known(conn, Purpose.ROOT)
+        if key.chain
+    }
+    return roots | {ca.label: ca.certificate for ca in issuing_cas(conn)}
+
 
 RegisterFactory = Callable[[str], Register]
 """Opens the register of the authority of a name."""
@@ -93,29 +143,64 @@ def open_authority(
     registers: RegisterFactory,
     clock: Clock,
     entropy: Entropy,
+    certificate: bytes | None = None,
 ) -> CertificateAuthority:
-    """Open one authority: one of `ISSUING`, or the offline ``root``."""
+    """Open one authority: one of `ISSUING`, or the offline ``root``.
+
+    Its key is whichever version the certificate names: ``anchors`` has that of
+    the one that signs now, ``certificate`` may be a past or a coming one's.
+    """
     purpose = Purpose.ROOT if name == ROOT else ISSUING[name][0]
+    own: bytes = getattr(anchors, name) if certificate is None else certificate
+    ref, signer = keyring.signer_of(purpose, parse(own).spki)
+    label = ca_label(name, ref.version)
     return CertificateAuthority(
-        certificate=getattr(anchors, name),
-        signer=keyring.signer(purpose),
-        register=registers(name),
+        certificate=own,
+        signer=signer,
+        register=registers(label),
         clock=clock,
         entropy=entropy,
-        locations=keyring.namespace.locations(name, online=name != ROOT),
-        is_compromised=lambda spki: _is_compromised_elsewhere(registers, name, spki),
+        locations=keyring.namespace.locations(label, online=name != ROOT),
+        is_compromised=lambda spki: _is_compromised_elsewhere(keyring, registers, label, spki),
     )
 
 
-def _is_compromised_elsewhere(registers: RegisterFactory, name: str, spki: bytes) -> bool:
-    others = (registers(other) for other in AUTHORITIES if other != name)
-    return any(is_compromised(register, spki) for register in others)
+def _is_compromised_elsewhere(
+    keyring: Keyring, registers: RegisterFactory, label: str, spki: bytes
+) -> bool:
+    code = keyring.namespace.code
+    purposes = {ROOT: Purpose.ROOT, **ISSUING_CA}
+    labels = [
+        ca_label(name, version)
+        for name, purpose in purposes.items()
+        for version in range(1, 1 + max(number for number, _ in keyring.live(code, purpose)))
+    ]
+    return any(is_compromised(registers(other), spki) for other in labels if other != label)
 
 
-def sign_lists(name: str, authority: CertificateAuthority) -> dict[str, bytes]:
-    """Sign an authority's lists: its own under its name, and its shards' if it has any."""
-    lists = authority.sign_crls(lifetime=crl_lifetime(name))
-    return {name + shard: crl for shard, crl in lists.items()}
+def sign_lists(
+    label: str, authority: CertificateAuthority, *, lifetime: timedelta
+) -> dict[str, bytes]:
+    """Sign an authority's lists: its own under its label, and its shards' if it has any."""
+    lists = authority.sign_crls(lifetime=lifetime)
+    return {label + shard: crl for shard, crl in lists.items()}
+
+
+def label_of_list(name: str) -> str:
+    """Return the label of the authority that a list is of: without the shard."""
+    return _SHARD.sub("", name)
+
+
+def crl_for(conn: Connection, chain: tuple[bytes, ...]) -> bytes:
+    """Return the newest list that speaks for a chain's leaf; empty where there is none yet."""
+    if len(chain) < 2:
+        return b""
+    shards = [shard_of(url) for url in parse(chain[0]).crl_urls]
+    for ca in issuing_cas(conn):
+        if ca.certificate == chain[1]:
+            own = get_crl(conn, ca.label + shards[0]) if shards else None
+            return own or get_crl(conn, ca.label) or b""
+    return b""
 
 
 def crl_lifetime(name: str) -> timedelta:
@@ -135,13 +220,13 @@ def put_crls(conn: Connection, crls: Mapping[str, bytes], clock: Clock) -> None:
     """Keep the newest CRLs, and the evidence that new licences will commit to."""
     for name, crl in crls.items():
         put_setting(conn, f"crl/{name}", crl.hex())
-    if "licence" in crls:
+    if any(name.partition("-")[0] == "licence" for name in crls):
         _renew_evidence(conn, milliseconds(clock.now()))
     touch(conn)
 
 
 def get_crl(conn: Connection, name: str) -> bytes | None:
-    """Return the newest CRL of an authority, or of a shard of one (``tls-s3``)."""
+    """Return the newest CRL of an authority, or of a shard of one (``tls-2-s3``)."""
     text = get_setting(conn, f"crl/{name}")
     return None if text is None else bytes.fromhex(text)
 
@@ -153,13 +238,6 @@ def get_crls(conn: Connection, authority: str = "") -> dict[str, bytes]:
         select(s.name, s.value).where(s.name.like(f"crl/{authority}%")).order_by(s.name)
     )
     return {row.name.removeprefix("crl/"): bytes.fromhex(row.value) for row in rows}
-
-
-def get_crl_for(conn: Connection, name: str, certificate: bytes) -> bytes | None:
-    """Return the newest list of an authority that speaks for a certificate of its."""
-    urls = parse(certificate).crl_urls
-    own = get_crl(conn, name + shard_of(urls[0])) if urls else None
-    return own if own is not None else get_crl(conn, name)
 
 
 def crl_targets(crls: Mapping[str, bytes]) -> dict[str, bytes | None]:
@@ -183,9 +261,12 @@ def put_evidence(conn: Connection, chain: tuple[bytes, ...], crl: bytes, now_ms:
 
 def _renew_evidence(conn: Connection, now_ms: int) -> None:
     k = schema.authority_key
-    rows = conn.execute(select(k.c.thumbprint, k.c.x5c).where(k.c.purpose == "licence")).all()
+    rows = conn.execute(
+        select(k.c.thumbprint, k.c.x5c).where(
+            k.c.purpose == "licence", k.c.state == KeyState.ACTIVE.value
+        )
+    ).all()
     for row in rows:
         chain = x5c_chain({"x5c": parse_json(row.x5c.encode())})
-        crl = get_crl_for(conn, "licence", chain[0]) or b""
-        digest = put_evidence(conn, chain, crl, now_ms)
+        digest = put_evidence(conn, chain, crl_for(conn, chain), now_ms)
         conn.execute(update(k).where(k.c.thumbprint == row.thumbprint).values(evidence_hash=digest))

@@ -14,9 +14,8 @@ from yinxin_proto.clock import Clock
 from yinxin_proto.crl import RevocationList, parse_crl
 from yinxin_proto.error import IntegrityError
 from yinxin_proto.signature import Suite
-from yinxin_trust.certification import get_crls
+from yinxin_trust.certification import get_crls, issuing_cas, label_of_list
 from yinxin_trust.storage import Storage
-from yinxin_trust.trustlisting import get_anchors
 
 LOOK_AGAIN: Final = timedelta(seconds=1)
 
@@ -35,7 +34,7 @@ class PeerRevocation:
         self._suite = suite
         self._clock = clock
         self._ders: dict[str, bytes] = {}
-        self._lists: tuple[RevocationList, ...] = ()
+        self._lists: dict[str, RevocationList] = {}
         self._looked: datetime | None = None
 
     def __call__(self, certificate: Certificate) -> bool:
@@ -48,20 +47,27 @@ class PeerRevocation:
         now = self._clock.now()
         if self._looked is None or not timedelta(0) <= now - self._looked < LOOK_AGAIN:
             self._look(now)
-        speaking = [listed for listed in self._lists if listed.covers(certificate)]
+        speaking = self._speaking_for(certificate)
+        if not speaking:
+            # A CA may have come into use since.
+            self._look(now)
+            speaking = self._speaking_for(certificate)
         if not speaking:
             raise IntegrityError(
                 "the database holds no TLS revocation list for this certificate", reason="TLS_CRL"
             )
         return any(listed.is_revoked(certificate.serial_number, now) for listed in speaking)
 
+    def _speaking_for(self, certificate: Certificate) -> list[RevocationList]:
+        return [listed for listed in self._lists.values() if listed.covers(certificate)]
+
     def _look(self, now: datetime) -> None:
         with self._storage.read() as conn:
-            ders, anchor = get_crls(conn, "tls"), get_anchors(conn).tls
-        if ders != self._ders:
-            issuer = parse(anchor)
-            self._lists = tuple(
-                parse_crl(der).verify(issuer, suite=self._suite) for der in ders.values()
-            )
-            self._ders = ders
+            anchors = {ca.label: ca.certificate for ca in issuing_cas(conn) if ca.name == "tls"}
+            ders = get_crls(conn, "tls")
+        for name, der in ders.items():
+            if der != self._ders.get(name):
+                issuer = parse(anchors[label_of_list(name)])
+                self._lists[name] = parse_crl(der).verify(issuer, suite=self._suite)
+                self._ders[name] = der
         self._looked = now

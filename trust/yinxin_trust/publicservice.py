@@ -27,12 +27,13 @@ from yinxin_edge.journal import Journal
 from yinxin_proto.crl import parse_crl
 from yinxin_proto.error import YinxinError
 from yinxin_trust.answering import Answering
-from yinxin_trust.certification import AUTHORITIES, get_crl
+from yinxin_trust.certification import certificates, get_crl
 from yinxin_trust.region import Region
-from yinxin_trust.trustlisting import get_anchors
 
-_CRL: Final = re.compile(r"/crl/([a-z]{1,16}(?:-s(?:0|[1-9][0-9]{0,3}))?)\.crl\Z")
-_CERTIFICATE: Final = re.compile(r"/ca/([a-z]{1,16})\.crt\Z")
+_CRL: Final = re.compile(
+    r"/crl/([a-z]{1,16}(?:-[1-9][0-9]{0,5})?(?:-s(?:0|[1-9][0-9]{0,3}))?)\.crl\Z"
+)
+_CERTIFICATE: Final = re.compile(r"/ca/([a-z]{1,16}(?:-[1-9][0-9]{0,5})?)\.crt\Z")
 _LONGEST_KEPT: Final = timedelta(hours=1)
 """How long a list or certificate may be kept without asking again."""
 _READING: Final = frozenset({"GET", "HEAD"})
@@ -80,10 +81,10 @@ class PublicService:
         return _unless_known(request, "application/pkix-crl", crl, headers)
 
     def _certificate(self, request: HttpRequest, name: str) -> HttpResponse:
-        if name not in AUTHORITIES:
-            return HttpResponse(status=HTTPStatus.NOT_FOUND)
         with self._region.storage.read() as conn:
-            der: bytes = getattr(get_anchors(conn), name)
+            der = certificates(conn).get(name)
+        if der is None:
+            return HttpResponse(status=HTTPStatus.NOT_FOUND)
         now = self._region.clock.now()
         headers = self._kept(der, None, now + _LONGEST_KEPT)
         return _unless_known(request, "application/pkix-cert", der, headers)

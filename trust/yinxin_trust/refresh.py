@@ -15,17 +15,20 @@ from sqlalchemy import Connection
 from yinxin_proto.clock import Clock, Entropy
 from yinxin_proto.repository import DELEGATED, Expiry, RepositoryView
 from yinxin_trust.certification import (
-    ISSUING,
+    IssuingCa,
     RegisterFactory,
+    crl_lifetime,
     crl_targets,
     get_crl,
     get_crls,
     is_crl_due,
+    issuing_cas,
     open_authority,
     put_crls,
     sign_lists,
 )
 from yinxin_trust.keyring import Keyring
+from yinxin_trust.keystage import Stage
 from yinxin_trust.publication import Publication, first_root, reader
 from yinxin_trust.region import Region
 from yinxin_trust.status import StatusSigner
@@ -108,10 +111,14 @@ class Refresher:
         return changes if changes or aged else None
 
     def _crls(self, conn: Connection, view: RepositoryView, now: datetime) -> _Targets:
+        cas = issuing_cas(conn)
         signed: dict[str, bytes] = {}
-        for name in ISSUING:
-            if is_crl_due(get_crl(conn, name), name, now):
-                signed |= self._sign_lists(conn, name)
+        for ca in cas:
+            # A destroyed key has signed its last list, which holds to its CA's end.
+            if ca.key.stage is Stage.DESTROYED:
+                continue
+            if is_crl_due(get_crl(conn, ca.label), ca.name, now):
+                signed |= self._sign_lists(conn, ca)
         if signed:
             put_crls(conn, signed, self._clock)
         held = get_crls(conn)
@@ -122,16 +129,17 @@ class Refresher:
             if path not in published or view.target(path) != crl
         }
 
-    def _sign_lists(self, conn: Connection, name: str) -> dict[str, bytes]:
+    def _sign_lists(self, conn: Connection, ca: IssuingCa) -> dict[str, bytes]:
         authority = open_authority(
-            name,
+            ca.name,
             anchors=get_anchors(conn),
-            keyring=self._keyring,
+            certificate=ca.certificate,
+            keyring=self._keyring.at(conn),
             registers=self._registers,
             clock=self._clock,
             entropy=self._entropy,
         )
-        return sign_lists(name, authority)
+        return sign_lists(ca.label, authority, lifetime=crl_lifetime(ca.name))
 
 
 def refresh(region: Region) -> bool:

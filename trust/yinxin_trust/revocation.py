@@ -16,8 +16,9 @@ from yinxin_ca.register import CertificateRecord, Register
 from yinxin_proto.crl import RevocationReason
 from yinxin_proto.error import InvalidArgumentError, NotFoundError
 from yinxin_trust.certification import (
-    AUTHORITIES,
     ROOT,
+    certificates,
+    crl_lifetime,
     crl_targets,
     get_crls,
     open_authority,
@@ -34,13 +35,14 @@ class RevokedCertificate:
     """One certificate that is revoked now."""
 
     authority: str
-    """Name of the authority that issued it."""
+    """Label of the authority that issued it, such as ``licence`` or ``licence-2``."""
     serial: int
 
 
 def registers_of(region: Region) -> dict[str, Register]:
     """Return the register of every authority of a region."""
-    return {name: region.foundation.registers(name) for name in AUTHORITIES}
+    with region.storage.read() as conn:
+        return {label: region.foundation.registers(label) for label in certificates(conn)}
 
 
 def revoke_certificates_of_key(
@@ -52,7 +54,7 @@ def revoke_certificates_of_key(
     signature exists is not known.
 
     Args:
-        registers: By the authority's name; see `registers_of`.
+        registers: By the authority's label; see `registers_of`.
         spki: DER SubjectPublicKeyInfo of the key.
         reason: ``keyCompromise`` goes over an earlier reason.
         at: From when they are not to be relied upon.
@@ -128,18 +130,20 @@ def publish_revocations(region: Region, authorities: Collection[str]) -> None:
     publication = Publication(storage=region.storage, keyring=region.keyring, clock=region.clock)
     with region.storage.write() as conn:
         publication.lock(conn)
-        anchors = get_anchors(conn)
+        anchors, known = get_anchors(conn), certificates(conn)
         signed: dict[str, bytes] = {}
-        for name in _in_order(authorities):
+        for label in _in_order(authorities):
+            name = label.partition("-")[0]
             authority = open_authority(
                 name,
                 anchors=anchors,
-                keyring=region.keyring,
+                certificate=known[label],
+                keyring=region.keyring.at(conn),
                 registers=region.foundation.registers,
                 clock=region.clock,
                 entropy=region.entropy,
             )
-            signed |= sign_lists(name, authority)
+            signed |= sign_lists(label, authority, lifetime=crl_lifetime(name))
         put_crls(conn, signed, region.clock)
         changes = crl_targets({name: crl for name, crl in get_crls(conn).items() if name in signed})
         if changes:
@@ -148,7 +152,7 @@ def publish_revocations(region: Region, authorities: Collection[str]) -> None:
 
 def _in_order(authorities: Iterable[str]) -> list[str]:
     """Return the root first: if its key is not at hand, nothing else is signed in vain."""
-    return sorted(set(authorities), key=lambda name: (name != ROOT, name))
+    return sorted(set(authorities), key=lambda label: (label.partition("-")[0] != ROOT, label))
 
 
 def _is_to_be_revoked(record: CertificateRecord, reason: RevocationReason) -> bool:

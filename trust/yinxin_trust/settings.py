@@ -14,7 +14,9 @@ from typing import Final
 from yinxin_ca.location import Locations
 from yinxin_edge.config import load, load_file
 from yinxin_proto.error import ConfigurationError
+from yinxin_proto.suite import suite
 from yinxin_trust.namespace import Namespace
+from yinxin_trust.suites import RegionSuites
 
 FILE: Final = "region.toml"
 DEFAULT_DATABASE: Final = "region.db"
@@ -30,6 +32,9 @@ class RegionTable:
     domain: str
     name: str
     suite: str = "ES256"
+    """Of licences, status lists and approvals, and of the authorities above them."""
+    root_suite: str = ""
+    """Of the root certificate; empty: the same."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,6 +101,43 @@ class HttpTable:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class KeysTable:
+    """``[keys]``: when keys are due, and how long each step of a rotation waits."""
+
+    publish_wait: timedelta = timedelta(days=1)
+    """From publication to first use. What a verifier holds of the repository is
+    at most as old as its timestamp role lives: a day. Only then does everybody
+    know a key who has to judge it."""
+    settle: timedelta = timedelta(minutes=10)
+    """From the last use to whatever relies on there being no more: longer than
+    any call may take."""
+    destroy_after: timedelta = timedelta(days=30)
+    """From retirement to destruction; backups of the database that need a key
+    are of no use after it."""
+    licence: timedelta = timedelta(days=730)
+    """How old keys may become, by purpose: those that sign licences;"""
+    approval: timedelta = timedelta(days=730)
+    """those by which authorities approve;"""
+    status: timedelta = timedelta(days=300)
+    """the one that signs status lists;"""
+    log: timedelta = timedelta(days=1825)
+    """the logs';"""
+    authority: timedelta = timedelta(days=2920)
+    """the issuing CAs';"""
+    repository: timedelta = timedelta(days=700)
+    """the trust repository's roles';"""
+    server: timedelta = timedelta(days=365)
+    """the servers';"""
+    secret: timedelta = timedelta(days=730)
+    """those that index numbers and wrap data keys."""
+
+    def __post_init__(self) -> None:
+        waits = (self.publish_wait, self.settle, self.destroy_after)
+        if min(waits) < timedelta(0):
+            raise ConfigurationError("[keys]: a wait is not negative", reason="KEYS")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """All of ``region.toml``."""
 
@@ -103,6 +145,7 @@ class Settings:
     database: DatabaseTable = field(default_factory=DatabaseTable)
     server: ServerTable = field(default_factory=ServerTable)
     http: HttpTable = field(default_factory=HttpTable)
+    keys: KeysTable = field(default_factory=KeysTable)
 
     @property
     def namespace(self) -> Namespace:
@@ -114,6 +157,16 @@ class Settings:
             public_url=self.http.public_url,
             crl_shards=self.http.crl_shards,
         )
+
+    @property
+    def suites(self) -> RegionSuites:
+        """Which suite each key belongs to.
+
+        Raises:
+            ConfigurationError: This build lacks one (``UNKNOWN_SUITE``).
+        """
+        own = suite(self.region.suite)
+        return RegionSuites(own, suite(self.region.root_suite) if self.region.root_suite else own)
 
     def database_url(self, directory: Path) -> str:
         """Return where the database is."""
@@ -145,6 +198,7 @@ def write_settings(directory: Path, settings: Settings) -> None:
         "domain": region.domain,
         "name": region.name,
         "suite": region.suite,
+        "root_suite": region.root_suite,
     }
     lines = ["# Fixed when the region was founded: these names stand inside licences.", "[region]"]
     lines += [f"{key} = {_toml(value)}" for key, value in quoted.items()]

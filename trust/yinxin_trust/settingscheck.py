@@ -13,7 +13,8 @@ from yinxin_ca.subject import AlternativeNames, Subject, principal_uri
 from yinxin_edge.port import split_address
 from yinxin_proto.error import InvalidArgumentError, Violation, YinxinError
 from yinxin_proto.name import parse_region_code
-from yinxin_proto.suite import suite
+from yinxin_proto.sm2provider import provider
+from yinxin_proto.suite import SM2, suite
 from yinxin_trust.settings import Settings
 
 
@@ -37,7 +38,9 @@ def _violations(settings: Settings) -> Iterator[Violation]:
     yield from _refused("code", lambda: parse_region_code(region.code))
     yield from _refused("domain", lambda: principal_uri(region.domain, "x"))
     yield from _refused("name", lambda: Subject(organisation=region.name))
-    yield from _refused("suite", lambda: suite(region.suite))
+    yield from _refused("suite", partial(_check_suite, region.suite))
+    if region.root_suite:
+        yield from _refused("root_suite", partial(_check_suite, region.root_suite))
     yield from _refused("listen", lambda: split_address(server.listen))
     if settings.http.listen:
         yield from _refused("http", lambda: split_address(settings.http.listen))
@@ -45,6 +48,12 @@ def _violations(settings: Settings) -> Iterator[Violation]:
         yield from _refused("host", partial(AlternativeNames, dns=(host,)))
     for host in server.addresses:
         yield from _refused("host", partial(AlternativeNames, addresses=(host,)))
+
+
+def _check_suite(name: str) -> None:
+    if suite(name) is SM2:
+        # With advice, before anything is made: not in the middle of a founding.
+        provider().require()
 
 
 def _refused(field: str, check: Callable[[], object]) -> Iterator[Violation]:

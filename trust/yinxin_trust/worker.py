@@ -23,6 +23,7 @@ from yinxin_edge.supervisor import WorkerSpec
 from yinxin_edge.tls import server_credentials
 from yinxin_edge.worker import WorkerLink
 from yinxin_proto.certificate import parse
+from yinxin_proto.suite import ES256
 from yinxin_trust.answering import Answering
 from yinxin_trust.background import Background
 from yinxin_trust.peerrevocation import PeerRevocation
@@ -138,12 +139,11 @@ def make_server(region: Region, settings: ProcessSettings, journal: Journal) -> 
 def _peers(region: Region) -> PeerVerifier:
     with region.storage.read() as conn:
         anchor = parse(get_anchors(conn).tls)
-    suite = region.foundation.suite
     return PeerVerifier(
         anchors={region.namespace.domain: (anchor,)},
         clock=region.clock,
-        is_revoked=PeerRevocation(storage=region.storage, suite=suite, clock=region.clock),
-        suite=suite,
+        is_revoked=PeerRevocation(storage=region.storage, suite=ES256, clock=region.clock),
+        suite=ES256,
     )
 
 

@@ -10,6 +10,7 @@ from typing import Final
 
 import typer
 
+from yinxin_edge.libcrypto import choose_libcrypto
 from yinxin_edge.terminal.console import Terminal
 from yinxin_edge.terminal.failure import ExitStatus, exit_status, show_error
 from yinxin_edge.terminal.help import Command
@@ -49,6 +50,7 @@ def run(
 
 def _run(command: Command, arguments: Sequence[str], terminal: Terminal, program: str) -> int:
     try:
+        choose_libcrypto()
         status = command.main(
             args=list(arguments), prog_name=program, standalone_mode=False, obj=terminal
         )

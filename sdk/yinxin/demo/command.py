@@ -17,6 +17,7 @@ from yinxin_edge.clock import SystemClock, SystemEntropy
 from yinxin_edge.terminal import Terminal, Texts
 from yinxin_proto.error import AlreadyExistsError, ConfigurationError
 from yinxin_proto.strict import b64url_encode
+from yinxin_proto.suite import ES256
 
 app: Final = typer.Typer(add_completion=False)
 
@@ -29,6 +30,7 @@ _PASSPHRASE_BYTES: Final = 18
 def demo(
     context: typer.Context,
     directory: Annotated[Path | None, typer.Argument(metavar="[DIR]", show_default=False)] = None,
+    suite: Annotated[str, typer.Option("--suite", metavar="SUITE")] = ES256.name,
 ) -> None:
     """Run a region from its founding to its verdicts."""
     base: Terminal = context.find_object(Terminal) or Terminal.system()
@@ -41,7 +43,10 @@ def demo(
         commands = RegionCommands(
             directory=root / "region", passphrase=passphrase, language=terminal.language
         )
-        Story(root=root, commands=commands, terminal=terminal, clock=SystemClock()).tell()
+        story = Story(
+            root=root, commands=commands, terminal=terminal, clock=SystemClock(), suite=suite
+        )
+        story.tell()
     if directory is None:
         terminal.note("demo.gone")
     else:

@@ -49,15 +49,23 @@ class Story:
         commands: Run the region's own commands.
         terminal: Tells the story.
         clock: What day it is.
+        suite: Name of the region's suite.
     """
 
     def __init__(
-        self, *, root: Path, commands: RegionCommands, terminal: Terminal, clock: Clock
+        self,
+        *,
+        root: Path,
+        commands: RegionCommands,
+        terminal: Terminal,
+        clock: Clock,
+        suite: str,
     ) -> None:
         self._root = root
         self._commands = commands
         self._terminal = terminal
         self._clock = clock
+        self._suite = suite
         self._watch = Stopwatch(terminal)
         self._data = read_file()
         self._departments: list[Department] = []
@@ -97,8 +105,8 @@ class Story:
 
     def _found(self) -> None:
         with self._watch.step("found") as step:
-            names = ("--code", CODE, "--domain", DOMAIN, "--name", NAME)
-            self._commands.run("region", "init", str(self._commands.directory), *names)
+            words = ["--code", CODE, "--domain", DOMAIN, "--name", NAME, "--suite", self._suite]
+            self._commands.run("region", "init", str(self._commands.directory), *words)
             step.result = self._text("found", name=NAME, code=CODE)
 
     def _enrol(self) -> None:
@@ -191,8 +199,8 @@ class Story:
             log = verifier.trust.home.logs.get(stated.origin)
             if log is None:
                 raise VerificationError("the pack knows no log of this origin", reason="LOG")
-            proof.checkpoint.verify(log.verifier, verifier.trust.home.witnesses)
-            newest = client.checkpoint().verify(log.verifier, verifier.trust.home.witnesses)
+            log.verify(proof.checkpoint, verifier.trust.home.witnesses)
+            newest = log.verify(client.checkpoint(), verifier.trust.home.witnesses)
             client.prove_consistency(stated.head, newest.head)
             step.result = self._text("prove", index=proof.receipt.index, size=newest.head.size)
         members = [

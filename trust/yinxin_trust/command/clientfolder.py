@@ -14,15 +14,9 @@ from pathlib import Path
 from typing import Final
 
 from cryptography import x509
-from cryptography.hazmat.primitives.serialization import (
-    Encoding,
-    NoEncryption,
-    PrivateFormat,
-    load_der_private_key,
-    load_pem_public_key,
-)
-from cryptography.hazmat.primitives.serialization import PublicFormat as _PublicFormat
+from cryptography.hazmat.primitives.serialization import Encoding
 
+from yinxin_proto import pem
 from yinxin_proto.error import AlreadyExistsError, ConfigurationError, MalformedError
 from yinxin_proto.signature import PublicKey, SigningKey, Suite
 from yinxin_trust.publication import first_root
@@ -82,10 +76,7 @@ class ClientFolder:
 
     def put_key(self, name: str, key: SigningKey) -> None:
         """Write a private key, PEM, readable by its owner alone."""
-        loaded = load_der_private_key(key.to_pkcs8(), None)
-        self._write(
-            name, loaded.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()), 0o600
-        )
+        self._write(name, pem.encode(pem.PRIVATE_KEY, key.to_pkcs8()), 0o600)
 
     def put_region(self, region: Region, client: Client, chain: tuple[bytes, ...]) -> None:
         """Write the certificate, and what the client needs to know of the region."""
@@ -148,15 +139,17 @@ def read_public_key(path: Path, suite: Suite) -> PublicKey:
     """
     try:
         with path.open("rb") as file:
-            pem = file.read(_MAX_KEY_BYTES)
+            content = file.read(_MAX_KEY_BYTES)
     except OSError as error:
         raise ConfigurationError(
             f"cannot read {path}: {error.strerror}", reason="APPROVAL_KEY_FILE"
         ) from error
     try:
-        key = load_pem_public_key(pem)
-        return suite.load_public(key.public_bytes(Encoding.DER, _PublicFormat.SubjectPublicKeyInfo))
-    except (ValueError, MalformedError):
+        label, der = pem.decode(content)
+        if label != pem.PUBLIC_KEY:
+            raise MalformedError("PEM: not a public key", reason="PEM")
+        return suite.load_public(der)
+    except MalformedError:
         raise ConfigurationError(
             f"{path} is not a {suite.name} public key in PEM; a private key stays with the "
             "authority",

@@ -8,12 +8,12 @@ from typing import Final
 from sqlalchemy import Connection
 
 from yinxin_proto.error import AlreadyExistsError
+from yinxin_proto.suite import ES256
 from yinxin_trust.access import Role
 from yinxin_trust.command.clientfolder import Client, ClientFolder
+from yinxin_trust.command.console import CONSOLE
 from yinxin_trust.region import Region
 
-CONSOLE: Final = "@console"
-"""Who assigned a role, in the records: somebody at the machine, with the passphrase."""
 CLIENT_KEY: Final = "client.key"
 
 
@@ -69,7 +69,7 @@ def enrol_within(
     )
     for role in roles:
         registrar.assign(conn, client.principal_id, role, by=CONSOLE)
-    key = region.foundation.suite.generate()
+    key = ES256.generate()
     chain = registrar.certify_principal(client.principal_id, key.public_key)
     folder.put_key(CLIENT_KEY, key)
     folder.put_region(region, client, chain)

@@ -13,7 +13,9 @@ from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError
 
 from yinxin_edge.terminal import Terminal
-from yinxin_proto.suite import ES256
+from yinxin_proto.sm2provider import provider
+from yinxin_proto.suite import ES256, SM2
+from yinxin_trust.command.ceremony import check_region, show_shared
 from yinxin_trust.command.opening import RegionDirectory
 from yinxin_trust.command.passphrase import (
     OfflinePassphraseFile,
@@ -22,7 +24,7 @@ from yinxin_trust.command.passphrase import (
 )
 from yinxin_trust.command.speech import terminal_of
 from yinxin_trust.publication import first_root
-from yinxin_trust.region import Region
+from yinxin_trust.region import OFFLINE, Region
 from yinxin_trust.settings import DatabaseTable, HttpTable, RegionTable, ServerTable, Settings
 from yinxin_trust.settingscheck import check_settings
 
@@ -44,7 +46,10 @@ def init(
     domain: Annotated[str, typer.Option("--domain", metavar="DOMAIN", show_default=False)],
     name: Annotated[str, typer.Option("--name", metavar="TEXT", show_default=False)],
     database: Annotated[str, typer.Option("--database", metavar="URL", show_default=False)] = "",
-    suite: Annotated[str, typer.Option("--suite", metavar="SUITE")] = ES256.name,
+    suite: Annotated[str, typer.Option("--suite", metavar="SUITE", show_default=False)] = "",
+    root_suite: Annotated[
+        str, typer.Option("--root-suite", metavar="SUITE", show_default=False)
+    ] = "",
     listen: Annotated[str, typer.Option("--listen", metavar="HOST:PORT")] = _DEFAULT.listen,
     http: Annotated[str, typer.Option("--http", metavar="HOST:PORT", show_default=False)] = "",
     public_url: Annotated[
@@ -53,6 +58,9 @@ def init(
     host: Annotated[list[str] | None, typer.Option("--host", show_default=False)] = None,
     passphrase_file: PassphraseFile = None,
     offline_passphrase_file: OfflinePassphraseFile = None,
+    ceremony: Annotated[
+        Path | None, typer.Option("--ceremony", metavar="SCRIPT", show_default=False)
+    ] = None,
 ) -> None:
     """Found a region: its keys, certificates, database, logs and first publication."""
     terminal = terminal_of(context)
@@ -61,17 +69,36 @@ def init(
     )
     names, addresses = split_hosts(host or [*_DEFAULT.names, *_DEFAULT.addresses])
     settings = Settings(
-        region=RegionTable(code=code, domain=domain, name=name, suite=suite),
+        region=RegionTable(
+            code=code, domain=domain, name=name, suite=suite or usual_suite(), root_suite=root_suite
+        ),
         database=DatabaseTable(url=database),
         server=ServerTable(listen=listen, names=names, addresses=addresses),
         http=HttpTable(listen=http, public_url=public_url),
     )
     check_settings(settings)
+    # Before anything is made: a script that cannot be followed makes no region.
+    sharing = None if ceremony is None else passphrases.ceremony(ceremony)
+    if sharing is not None:
+        check_region(sharing.script, code)
     online, offline = passphrases.new()
     Region.create(directory, settings, passphrase=online, offline_passphrase=offline)
+    if sharing is not None:
+        # Interrupted, it is done again with: yinxin ceremony share.
+        sharing.share(directory / OFFLINE, passphrase=offline)
+        show_shared(terminal, sharing)
     warn_of_password(terminal, database)
     with Region.open(directory, passphrase=online) as made:
         _show(terminal, directory, made)
+
+
+def usual_suite() -> str:
+    """Return the suite of a region that names none: SM2, where this machine can do it.
+
+    A region has a code of GB/T 2260, so it comes under the rules of commercial
+    cryptography.
+    """
+    return SM2.name if provider().find() else ES256.name
 
 
 def split_hosts(hosts: Iterable[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -104,7 +131,8 @@ def _show(terminal: Terminal, directory: Path, region: Region) -> None:
         (terminal.text("region.code"), region.namespace.code),
         (terminal.text("region.domain"), region.namespace.domain),
         (terminal.text("region.database"), describe_database(region)),
-        (terminal.text("region.suite"), region.foundation.suite.name),
+        (terminal.text("region.suite"), region.foundation.suites.own.name),
+        (terminal.text("region.root_suite"), region.foundation.suites.root.name),
         (terminal.text("region.root"), fingerprint),
     ]
     terminal.record(

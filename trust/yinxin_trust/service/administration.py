@@ -16,6 +16,7 @@ from yinxin_ca.subject import principal_uri
 from yinxin_proto.error import ConflictError, PermissionDeniedError
 from yinxin_proto.name import PrincipalName
 from yinxin_proto.strict import Json
+from yinxin_proto.suite import ES256
 from yinxin_proto.v1.administration_pb2 import (
     AssignRoleRequest,
     CreatePrincipalRequest,
@@ -127,9 +128,7 @@ class AdministrationServicer(AdministrationServiceServicer):
         with self._admission.admit(request.context) as visit:
             self._check_new(visit, request)
             der = request.certificate_request
-            key = visit.form.read(
-                "certificate_request", lambda _: parse_request(der, self._registrar.suite), ""
-            )
+            key = visit.form.read("certificate_request", lambda _: parse_request(der, ES256), "")
             visit.form.check()
             name, told = request.principal_id, request.principal
 
