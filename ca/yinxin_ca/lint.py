@@ -26,6 +26,7 @@ from yinxin_proto.certificate import Certificate, parse
 from yinxin_proto.crl import parse_crl
 from yinxin_proto.der import elements
 from yinxin_proto.error import InvalidArgumentError, MalformedError, Violation, YinxinError
+from yinxin_proto.mldsa import ML_DSA_44
 from yinxin_proto.signature import Suite
 from yinxin_proto.suite import names, suite
 
@@ -118,9 +119,11 @@ def _subject(x: Exhibit) -> bool:
 
 
 def _key(x: Exhibit) -> bool:
-    for name in names():
+    # Logs are cosigned by a key that is of no suite of licences.
+    cosigning = (ML_DSA_44,) if x.profile.names is NameRule.LOG else ()
+    for own in (*cosigning, *(suite(name) for name in names())):
         try:
-            suite(name).load_public(x.certificate.spki)
+            own.load_public(x.certificate.spki)
         except MalformedError:
             continue
         return True
@@ -164,10 +167,12 @@ def _names(x: Exhibit) -> bool:
     extension = x.find(x509.SubjectAlternativeName)
     found = list(extension.value) if extension is not None else []  # type: ignore[call-overload]
     kinds = {type(name) for name in found}
+    one_uri = len(found) == 1 and kinds == {x509.UniformResourceIdentifier}
     allowed = {
         NameRule.NONE: not found and extension is None,
         NameRule.HOST: bool(found) and kinds <= {x509.DNSName, x509.IPAddress},
-        NameRule.PRINCIPAL: len(found) == 1 and kinds == {x509.UniformResourceIdentifier},
+        NameRule.PRINCIPAL: one_uri,
+        NameRule.LOG: one_uri,
     }
     return allowed[x.profile.names]
 

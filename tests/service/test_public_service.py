@@ -17,7 +17,7 @@ from cryptography.x509 import ocsp
 
 from support.clock import FixedClock, SeededEntropy
 from support.openssl import needs_openssl, openssl
-from yinxin_ca.authority import to_pem
+from yinxin_ca.authority import CertificateAuthority, to_pem
 from yinxin_ca.location import shard_of
 from yinxin_ca.profile import DEPARTMENT, SEAL, STATUS, TLS_CLIENT
 from yinxin_ca.subject import AlternativeNames, Subject
@@ -33,7 +33,7 @@ from yinxin_proto.suite import ES256
 from yinxin_proto.timestamp import Imprint
 from yinxin_proto.timestamp_token import token_of, verify_token
 from yinxin_trust.answering import Answering, authority_of
-from yinxin_trust.certification import ISSUING, ROOT
+from yinxin_trust.certification import ISSUING, ROOT, issuing_cas
 from yinxin_trust.peerrevocation import PeerRevocation
 from yinxin_trust.publicservice import PublicService
 from yinxin_trust.region import Region
@@ -49,6 +49,12 @@ from yinxin_trust.trustlisting import get_anchors
 
 URL = "http://pki.putian.example"
 SUBJECT = Subject(organisation="虚构市市场监督管理局", common_name="invented")
+
+
+def _authority(region: Region, name: str) -> CertificateAuthority:
+    with region.storage.read() as conn:
+        (ca,) = issuing_cas(conn, name)
+    return authority_of(region, ca)
 
 
 class Served:
@@ -82,7 +88,7 @@ class Served:
 
     def seal(self) -> Certificate:
         key = ES256.generate().public_key
-        return parse(authority_of(self.region, "seal").issue(SEAL, subject=SUBJECT, public_key=key))
+        return parse(_authority(self.region, "seal").issue(SEAL, subject=SUBJECT, public_key=key))
 
     def ask(
         self, method: str, path: str, body: bytes = b"", **headers: str
@@ -341,11 +347,9 @@ def test_a_stolen_key_is_revoked_under_every_authority_and_certified_by_none(
     served: Served,
 ) -> None:
     region, key = served.region, ES256.generate().public_key
-    seal = authority_of(region, "seal").issue(SEAL, subject=SUBJECT, public_key=key)
+    seal = _authority(region, "seal").issue(SEAL, subject=SUBJECT, public_key=key)
     names = AlternativeNames(uri=region.namespace.principal_uri("twice"))
-    tls = authority_of(region, "tls").issue(
-        TLS_CLIENT, subject=SUBJECT, public_key=key, names=names
-    )
+    tls = _authority(region, "tls").issue(TLS_CLIENT, subject=SUBJECT, public_key=key, names=names)
     revoke_certificate(region, parse(seal).serial_number, RevocationReason.SUPERSEDED)
     compromise = RevocationReason.KEY_COMPROMISE
     arguments = (registers_of(region), key.spki, compromise, region.clock.now())
@@ -356,7 +360,7 @@ def test_a_stolen_key_is_revoked_under_every_authority_and_certified_by_none(
         assert record.reason is compromise
     for name, profile in (("seal", SEAL), ("member", DEPARTMENT), ("status", STATUS)):
         with pytest.raises(FailedPreconditionError) as refused:
-            authority_of(region, name).issue(profile, subject=SUBJECT, public_key=key)
+            _authority(region, name).issue(profile, subject=SUBJECT, public_key=key)
         assert refused.value.reason == "KEY_COMPROMISED"
 
 
@@ -365,7 +369,7 @@ def test_a_caller_is_refused_by_the_list_that_its_certificate_names(served: Serv
     names = AlternativeNames(uri=region.namespace.principal_uri("caller"))
     callers = [
         parse(
-            authority_of(region, "tls").issue(
+            _authority(region, "tls").issue(
                 TLS_CLIENT,
                 subject=SUBJECT,
                 public_key=ES256.generate().public_key,

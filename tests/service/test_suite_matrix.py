@@ -8,13 +8,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import select
 
 from support.requests import AUTHORITY
 from support.running_region import RunningRegion
+from support.served_region import CONTEXT as CALLED
+from support.served_region import ServedRegion, issue_request
 from support.small_region import SmallRegion
+from yinxin import Indication, Verifier
 from yinxin_ca.keystore import Purpose
 from yinxin_proto import sdjwt
 from yinxin_proto.certificate import parse as parse_certificate
@@ -120,7 +125,12 @@ def test_a_holder_presents_with_a_key_of_the_suite() -> None:
         assert confirmed == key.public_key
         now = small.clock.now()
         shown = sdjwt.parse(bind(token, signer=key, audience="窗口", nonce="n", issued_at=now))
-        expected = {"audience": "窗口", "nonce": "n", "now": now, "max_age": timedelta(minutes=5)}
+        expected: Any = {
+            "audience": "窗口",
+            "nonce": "n",
+            "now": now,
+            "max_age": timedelta(minutes=5),
+        }
         verify_key_binding(shown, key.public_key, **expected)
         with pytest.raises(VerificationError):
             verify_key_binding(shown, SM2.generate().public_key, **expected)
@@ -133,3 +143,28 @@ def test_a_licence_key_of_another_suite_is_refused(running: RunningRegion, own: 
         token.verify(other)
     assert caught.value.reason == "ALGORITHM"
     assert AUTHORITY in token.payload["iss"]
+
+
+def test_a_region_of_sm2_is_served_killed_and_believed(tmp_path: Path) -> None:
+    # Real processes: SM2 under a root of ML-DSA-65, TLS of ES256 certified by that root.
+    served = ServedRegion.found(tmp_path, suite="SM2", root_suite="ML-DSA-65")
+    with served.serve() as server, served.client(server.address) as client:
+        licences = client.issue_many(
+            [issue_request(f"虚构证字第{number:04}号") for number in range(20)], context=CALLED
+        )
+        passed = {one.indication for one in client.verify_many(licences, context=CALLED)}
+        assert passed == {Indication.TOTAL_PASSED}
+        client.suspend(licences[0], reason="虚构事由", legal_basis="虚构法", context=CALLED)
+        server.kill()
+    with served.serve() as server, served.client(server.address) as client:
+        [last] = client.issue_many([issue_request("虚构证字第9999号")], context=CALLED)
+        report = client.verify(licences[0], context=CALLED)
+        assert report.indication is Indication.TOTAL_FAILED
+        pack = client.export_pack(tmp_path / "pack")
+    verifier = Verifier.open(pack, pin=served.credentials / "root.json")
+    for licence in (*licences[1:], last):
+        assert verifier.verify(licence).indication is Indication.TOTAL_PASSED
+    altered = bytearray(last.file or b"")
+    # In the signature of the issuer's JWT, which the first disclosure follows.
+    altered[altered.index(b"~") - 20] ^= 1
+    assert verifier.verify(bytes(altered)).indication is not Indication.TOTAL_PASSED

@@ -25,7 +25,6 @@ from yinxin.command import main
 from yinxin_edge.clock import SystemEntropy
 from yinxin_proto.issuerequest import IssueRequest
 from yinxin_proto.strict import b64url_encode
-from yinxin_proto.suite import ES256
 from yinxin_trust.access import Role
 from yinxin_trust.catalogue import add_type, parse_type
 from yinxin_trust.command.clientfolder import Client as EnrolledClient
@@ -82,11 +81,25 @@ class ServedRegion:
     credentials: Path
 
     @classmethod
-    def found(cls, root: Path, *, database: str = "", workers: int = 2) -> Self:
+    def found(
+        cls,
+        root: Path,
+        *,
+        database: str = "",
+        workers: int = 2,
+        suite: str = "ES256",
+        root_suite: str = "",
+    ) -> Self:
         """Found it below ``root``, with one authority and one type."""
         directory, credentials = root / "region", root / "client"
         settings = Settings(
-            region=RegionTable(code=REGION, domain="putian.example", name="莆田市（示例）"),
+            region=RegionTable(
+                code=REGION,
+                domain="putian.example",
+                name="莆田市（示例）",
+                suite=suite,
+                root_suite=root_suite,
+            ),
             database=DatabaseTable(url=database),
             server=ServerTable(workers=workers),
         )
@@ -95,7 +108,7 @@ class ServedRegion:
             with region.storage.write() as conn:
                 add_type(conn, parse_type(type_bytes()), now_ms=0)
                 touch(conn)
-            key = ES256.generate()
+            key = region.foundation.suite.generate()
             region.registrar.add_authority(
                 NewAuthority(
                     code=AUTHORITY, name="虚构局", types=(TYPE,), approval_key=key.public_key

@@ -43,7 +43,7 @@ class OwnCertificate:
     """A certificate of a key of the region's own, kept in the database."""
 
     region: Region
-    issuer: IssuingCa
+    authority: IssuingCa
     """Who issues it."""
     profile: Profile
     common_name: str
@@ -55,7 +55,7 @@ class OwnCertificate:
         Raises:
             YinxinError: There is none that holds, and none can be issued.
         """
-        issuer = parse(self.issuer.certificate)
+        issuer = parse(self.authority.certificate)
         with self.region.storage.read() as conn:
             text = get_setting(conn, self._setting)
         kept = None if text is None else parse(bytes.fromhex(text))
@@ -71,7 +71,7 @@ class OwnCertificate:
 
     @property
     def _setting(self) -> str:
-        return f"certificate/{self.profile.name}/{self.issuer.label}"
+        return f"certificate/{self.profile.name}/{self.authority.label}"
 
     def _is_ours(self, kept: Certificate, issuer: Certificate) -> bool:
         return (
@@ -88,8 +88,7 @@ class OwnCertificate:
         return self.region.clock.now() > kept.not_after
 
     def _issue(self) -> Certificate:
-        authority = authority_of(self.region, self.issuer.name, certificate=self.issuer.certificate)
-        der = authority.issue(
+        der = authority_of(self.region, self.authority).issue(
             self.profile,
             subject=Subject(organisation=self.region.namespace.name, common_name=self.common_name),
             public_key=self.key,
@@ -129,17 +128,17 @@ class Answering:
     def _delegate(self) -> tuple[Delegation, ...]:
         region = self._region
         with region.storage.read() as conn:
-            # A destroyed key certifies no responder; its last list speaks for it.
-            answered = [ca for ca in issuing_cas(conn) if ca.key.stage is not Stage.DESTROYED]
+            # Who lost its key signs no responder: its last list speaks for it.
+            cas = [ca for ca in issuing_cas(conn) if ca.key.stage is not Stage.DESTROYED]
             keyring = region.keyring.at(conn)
-        return tuple(self._delegation(keyring, ca) for ca in answered)
+        return tuple(self._delegation(keyring, ca) for ca in cas)
 
     def _delegation(self, keyring: Keyring, ca: IssuingCa) -> Delegation:
-        # A responder's key is of its authority's suite: TLS has its own everywhere.
+        # A responder's key is of its authority's suite, and TLS has its own everywhere.
         signer = keyring.signer(Purpose.TLS_OCSP if ca.name == "tls" else Purpose.OCSP)
         own = OwnCertificate(
             region=self._region,
-            issuer=ca,
+            authority=ca,
             profile=OCSP_RESPONDER,
             common_name="OCSP responder",
             key=signer.public_key,
@@ -154,12 +153,12 @@ class Answering:
     def _stamper(self) -> TimestampAuthority:
         region = self._region
         with region.storage.read() as conn:
-            above = get_anchors(conn).timestamp
-            (issuer,) = (ca for ca in issuing_cas(conn) if ca.certificate == above)
             signer = region.keyring.at(conn).signer(Purpose.TIMESTAMP)
+            above = get_anchors(conn).timestamp
+            issuer = next(ca for ca in issuing_cas(conn) if ca.certificate == above)
         own = OwnCertificate(
             region=region,
-            issuer=issuer,
+            authority=issuer,
             profile=TIMESTAMP,
             common_name="Time-stamping",
             key=signer.public_key,
@@ -186,19 +185,15 @@ class _Renewed(Generic[T]):
             return self._made[1]
 
 
-def authority_of(
-    region: Region, name: str, *, certificate: bytes | None = None
-) -> CertificateAuthority:
-    """Open one of the region's authorities: the one that signs now, unless told."""
+def authority_of(region: Region, ca: IssuingCa) -> CertificateAuthority:
+    """Open one of the region's issuing authorities."""
     with region.storage.read() as conn:
-        anchors = get_anchors(conn)
-        keyring = region.keyring.at(conn)
-    return open_authority(
-        name,
-        anchors=anchors,
-        certificate=certificate,
-        keyring=keyring,
-        registers=region.foundation.registers,
-        clock=region.clock,
-        entropy=region.entropy,
-    )
+        return open_authority(
+            ca.name,
+            anchors=get_anchors(conn),
+            certificate=ca.certificate,
+            keyring=region.keyring.at(conn),
+            registers=region.foundation.registers,
+            clock=region.clock,
+            entropy=region.entropy,
+        )

@@ -8,10 +8,10 @@ certificate says of a key is evidence; who is trusted is in the trust list alone
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Final, Protocol
 
 from cryptography import x509
 from sqlalchemy import Connection, select, update
@@ -39,6 +39,7 @@ from yinxin_trust import schema
 from yinxin_trust.directory import touch
 from yinxin_trust.keyinventory import KeyVersion, known
 from yinxin_trust.keyring import ISSUING_CA, Keyring
+from yinxin_trust.keystage import Stage
 from yinxin_trust.rows import milliseconds
 from yinxin_trust.storage import get_setting, put_setting
 from yinxin_trust.trustlisting import RegionAnchors
@@ -59,7 +60,7 @@ ROOT_CRL_LIFETIME: Final = timedelta(days=400)
 AUTHORITIES: Final = (ROOT, *ISSUING)
 """Authorities, each with a revocation list: without the root's, nobody could
 tell whether an issuing authority still stands."""
-_SHARD: Final = re.compile(r"-s[0-9]{1,4}\Z")
+_SHARD: Final = re.compile(r"-s\d+\Z")
 _IN_REPOSITORY: Final = (ROOT, "licence", "status", "tls")
 """Authorities of the trust list; a verifier refuses another's list in the repository."""
 
@@ -69,7 +70,7 @@ class IssuingCa:
     """One issuing authority under one key."""
 
     name: str
-    """One of `ISSUING`."""
+    """``licence``, ``status`` or ``tls``."""
     key: KeyVersion
 
     @property
@@ -88,27 +89,31 @@ def ca_label(name: str, version: int) -> str:
     return name if version == 1 else f"{name}-{version}"
 
 
-def issuing_cas(conn: Connection) -> list[IssuingCa]:
-    """Return every issuing authority that was ever published, past ones included."""
+def issuing_cas(conn: Connection, only: str | None = None) -> list[IssuingCa]:
+    """Return every issuing authority that was ever published, past ones included.
+
+    Args:
+        conn: Any transaction.
+        only: The name of one, such as ``tls``; all of them when omitted.
+    """
     return [
         IssuingCa(name=name, key=key)
         for name, purpose in ISSUING_CA.items()
+        if only in (None, name)
         for key in known(conn, purpose)
     ]
 
 
-def certificates(conn: Connection) -> dict[str, bytes]:
-    """Return the certificate of every authority that was ever published, by label."""
-    roots = {
-        ca_label(ROOT, key.ref.version): key.chain[0]
-        for key in known(conn, Purpose.ROOT)
-        if key.chain
-    }
-    return roots | {ca.label: ca.certificate for ca in issuing_cas(conn)}
+class RegisterFactory(Protocol):
+    """Opens the register of an authority."""
 
+    def __call__(self, name: str) -> Register:
+        """Return the register of the authority of a label."""
+        ...
 
-RegisterFactory = Callable[[str], Register]
-"""Opens the register of the authority of a name."""
+    def names(self) -> tuple[str, ...]:
+        """Return the labels of all authorities that have one."""
+        ...
 
 
 def found_authorities(
@@ -161,51 +166,32 @@ def open_authority(
         clock=clock,
         entropy=entropy,
         locations=keyring.namespace.locations(label, online=name != ROOT),
-        is_compromised=lambda spki: _is_compromised_elsewhere(keyring, registers, label, spki),
+        is_compromised=lambda spki: _is_compromised_elsewhere(registers, label, spki),
     )
 
 
-def _is_compromised_elsewhere(
-    keyring: Keyring, registers: RegisterFactory, label: str, spki: bytes
-) -> bool:
-    code = keyring.namespace.code
-    purposes = {ROOT: Purpose.ROOT, **ISSUING_CA}
-    labels = [
-        ca_label(name, version)
-        for name, purpose in purposes.items()
-        for version in range(1, 1 + max(number for number, _ in keyring.live(code, purpose)))
-    ]
-    return any(is_compromised(registers(other), spki) for other in labels if other != label)
+def _is_compromised_elsewhere(registers: RegisterFactory, label: str, spki: bytes) -> bool:
+    others = (registers(other) for other in registers.names() if other != label)
+    return any(is_compromised(register, spki) for register in others)
 
 
 def sign_lists(
-    label: str, authority: CertificateAuthority, *, lifetime: timedelta
+    label: str, authority: CertificateAuthority, *, lifetime: timedelta | None = None
 ) -> dict[str, bytes]:
     """Sign an authority's lists: its own under its label, and its shards' if it has any."""
-    lists = authority.sign_crls(lifetime=lifetime)
+    lists = authority.sign_crls(lifetime=lifetime or crl_lifetime(label))
     return {label + shard: crl for shard, crl in lists.items()}
 
 
-def label_of_list(name: str) -> str:
-    """Return the label of the authority that a list is of: without the shard."""
-    return _SHARD.sub("", name)
+def tls_anchors(conn: Connection) -> tuple[bytes, ...]:
+    """Return the TLS CAs whose certificates are accepted: all that were published and stand."""
+    fallen = {Stage.SUSPENDED, Stage.COMPROMISED}
+    return tuple(ca.certificate for ca in issuing_cas(conn, "tls") if ca.key.stage not in fallen)
 
 
-def crl_for(conn: Connection, chain: tuple[bytes, ...]) -> bytes:
-    """Return the newest list that speaks for a chain's leaf; empty where there is none yet."""
-    if len(chain) < 2:
-        return b""
-    shards = [shard_of(url) for url in parse(chain[0]).crl_urls]
-    for ca in issuing_cas(conn):
-        if ca.certificate == chain[1]:
-            own = get_crl(conn, ca.label + shards[0]) if shards else None
-            return own or get_crl(conn, ca.label) or b""
-    return b""
-
-
-def crl_lifetime(name: str) -> timedelta:
+def crl_lifetime(label: str) -> timedelta:
     """Return how long a new list of an authority holds."""
-    return ROOT_CRL_LIFETIME if name == ROOT else CRL_LIFETIME
+    return ROOT_CRL_LIFETIME if label.partition("-")[0] == ROOT else CRL_LIFETIME
 
 
 def is_crl_due(crl: bytes | None, name: str, now: datetime) -> bool:
@@ -226,18 +212,32 @@ def put_crls(conn: Connection, crls: Mapping[str, bytes], clock: Clock) -> None:
 
 
 def get_crl(conn: Connection, name: str) -> bytes | None:
-    """Return the newest CRL of an authority, or of a shard of one (``tls-2-s3``)."""
+    """Return the newest CRL of an authority, or of a shard of one (``tls-s3``)."""
     text = get_setting(conn, f"crl/{name}")
     return None if text is None else bytes.fromhex(text)
 
 
-def get_crls(conn: Connection, authority: str = "") -> dict[str, bytes]:
-    """Return every list that is kept, or those of one authority, by name."""
+def get_crls(conn: Connection, label: str = "") -> dict[str, bytes]:
+    """Return every list that is kept, or those of one authority and its shards, by name."""
     s = schema.setting.c
-    rows = conn.execute(
-        select(s.name, s.value).where(s.name.like(f"crl/{authority}%")).order_by(s.name)
-    )
-    return {row.name.removeprefix("crl/"): bytes.fromhex(row.value) for row in rows}
+    query = select(s.name, s.value).where(s.name.like("crl/%")).order_by(s.name)
+    return {
+        name: bytes.fromhex(row.value)
+        for row in conn.execute(query)
+        if (name := row.name.removeprefix("crl/")) and label in ("", _SHARD.sub("", name))
+    }
+
+
+def get_crl_for(conn: Connection, chain: tuple[bytes, ...]) -> bytes | None:
+    """Return the newest list that speaks for a chain's leaf; None where there is none yet."""
+    if len(chain) < 2:
+        return None
+    urls = parse(chain[0]).crl_urls
+    for ca in issuing_cas(conn):
+        if ca.certificate == chain[1]:
+            own = get_crl(conn, ca.label + shard_of(urls[0])) if urls else None
+            return own if own is not None else get_crl(conn, ca.label)
+    return None
 
 
 def crl_targets(crls: Mapping[str, bytes]) -> dict[str, bytes | None]:
@@ -268,5 +268,5 @@ def _renew_evidence(conn: Connection, now_ms: int) -> None:
     ).all()
     for row in rows:
         chain = x5c_chain({"x5c": parse_json(row.x5c.encode())})
-        digest = put_evidence(conn, chain, crl_for(conn, chain), now_ms)
+        digest = put_evidence(conn, chain, get_crl_for(conn, chain) or b"", now_ms)
         conn.execute(update(k).where(k.c.thumbprint == row.thumbprint).values(evidence_hash=digest))

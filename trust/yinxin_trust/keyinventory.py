@@ -8,7 +8,7 @@ that no owner has two active versions of one purpose.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from sqlalchemy import Connection, Row, bindparam, select, update
@@ -97,17 +97,10 @@ def add(conn: Connection, key: KeyVersion) -> None:
 def add_active(conn: Connection, keys: Iterable[KeyVersion], now_ms: int) -> None:
     """Record founded keys: published and in use from their first moment."""
     for key in keys:
-        moments = ("prepared_ms", "published_ms", "activated_ms")
-        members = {name: getattr(key, name) for name in ("ref", "suite", "thumbprint", "public")}
-        add(
-            conn,
-            KeyVersion(
-                **members,
-                chain=key.chain,
-                stage=Stage.ACTIVE,
-                **dict.fromkeys(moments, now_ms),
-            ),
+        founded = replace(
+            key, stage=Stage.ACTIVE, prepared_ms=now_ms, published_ms=now_ms, activated_ms=now_ms
         )
+        add(conn, founded)
 
 
 def get(conn: Connection, ref: KeyRef, *, lock: bool = False) -> KeyVersion:
@@ -135,6 +128,13 @@ def inventory(conn: Connection) -> list[KeyVersion]:
     """Return every version of every key, by purpose and owner."""
     order = (_k.purpose, _k.owner, _k.version)
     return [_read(row) for row in conn.execute(select(schema.key_version).order_by(*order))]
+
+
+def staged(conn: Connection, stages: Sequence[Stage]) -> list[KeyVersion]:
+    """Return every version, whoever's and whatever for, that is in one of the stages."""
+    query = select(schema.key_version).where(_k.stage.in_([stage.value for stage in stages]))
+    order = (_k.purpose, _k.owner, _k.version)
+    return [_read(row) for row in conn.execute(query.order_by(*order))]
 
 
 def known(conn: Connection, purpose: Purpose) -> list[KeyVersion]:

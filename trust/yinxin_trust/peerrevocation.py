@@ -14,7 +14,7 @@ from yinxin_proto.clock import Clock
 from yinxin_proto.crl import RevocationList, parse_crl
 from yinxin_proto.error import IntegrityError
 from yinxin_proto.signature import Suite
-from yinxin_trust.certification import get_crls, issuing_cas, label_of_list
+from yinxin_trust.certification import get_crls, issuing_cas
 from yinxin_trust.storage import Storage
 
 LOOK_AGAIN: Final = timedelta(seconds=1)
@@ -47,27 +47,33 @@ class PeerRevocation:
         now = self._clock.now()
         if self._looked is None or not timedelta(0) <= now - self._looked < LOOK_AGAIN:
             self._look(now)
-        speaking = self._speaking_for(certificate)
+        speaking = self._speaking(certificate)
         if not speaking:
             # A CA may have come into use since.
             self._look(now)
-            speaking = self._speaking_for(certificate)
+            speaking = self._speaking(certificate)
         if not speaking:
             raise IntegrityError(
                 "the database holds no TLS revocation list for this certificate", reason="TLS_CRL"
             )
         return any(listed.is_revoked(certificate.serial_number, now) for listed in speaking)
 
-    def _speaking_for(self, certificate: Certificate) -> list[RevocationList]:
-        return [listed for listed in self._lists.values() if listed.covers(certificate)]
+    def _speaking(self, certificate: Certificate) -> list[RevocationList]:
+        return [
+            listed
+            for listed in self._lists.values()
+            if listed.issuer == certificate.issuer and listed.covers(certificate)
+        ]
 
     def _look(self, now: datetime) -> None:
         with self._storage.read() as conn:
-            anchors = {ca.label: ca.certificate for ca in issuing_cas(conn) if ca.name == "tls"}
-            ders = get_crls(conn, "tls")
-        for name, der in ders.items():
+            held = {
+                name: (der, ca.certificate)
+                for ca in issuing_cas(conn, "tls")
+                for name, der in get_crls(conn, ca.label).items()
+            }
+        for name, (der, anchor) in held.items():
             if der != self._ders.get(name):
-                issuer = parse(anchors[label_of_list(name)])
-                self._lists[name] = parse_crl(der).verify(issuer, suite=self._suite)
+                self._lists[name] = parse_crl(der).verify(parse(anchor), suite=self._suite)
                 self._ders[name] = der
         self._looked = now

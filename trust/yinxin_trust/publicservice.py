@@ -27,13 +27,13 @@ from yinxin_edge.journal import Journal
 from yinxin_proto.crl import parse_crl
 from yinxin_proto.error import YinxinError
 from yinxin_trust.answering import Answering
-from yinxin_trust.certification import certificates, get_crl
+from yinxin_trust.certification import ROOT, get_crl, issuing_cas
 from yinxin_trust.region import Region
+from yinxin_trust.trustlisting import get_anchors
 
-_CRL: Final = re.compile(
-    r"/crl/([a-z]{1,16}(?:-[1-9][0-9]{0,5})?(?:-s(?:0|[1-9][0-9]{0,3}))?)\.crl\Z"
-)
-_CERTIFICATE: Final = re.compile(r"/ca/([a-z]{1,16}(?:-[1-9][0-9]{0,5})?)\.crt\Z")
+_LABEL: Final = "[a-z]{1,16}(?:-[1-9][0-9]{0,5})?"
+_CRL: Final = re.compile(rf"/crl/({_LABEL}(?:-s(?:0|[1-9][0-9]{{0,3}}))?)\.crl\Z")
+_CERTIFICATE: Final = re.compile(rf"/ca/({_LABEL})\.crt\Z")
 _LONGEST_KEPT: Final = timedelta(hours=1)
 """How long a list or certificate may be kept without asking again."""
 _READING: Final = frozenset({"GET", "HEAD"})
@@ -82,7 +82,9 @@ class PublicService:
 
     def _certificate(self, request: HttpRequest, name: str) -> HttpResponse:
         with self._region.storage.read() as conn:
-            der = certificates(conn).get(name)
+            certificates = {ca.label: ca.certificate for ca in issuing_cas(conn)}
+            certificates[ROOT] = get_anchors(conn).root
+        der = certificates.get(name)
         if der is None:
             return HttpResponse(status=HTTPStatus.NOT_FOUND)
         now = self._region.clock.now()

@@ -17,7 +17,6 @@ from yinxin_proto.repository import DELEGATED, Expiry, RepositoryView
 from yinxin_trust.certification import (
     IssuingCa,
     RegisterFactory,
-    crl_lifetime,
     crl_targets,
     get_crl,
     get_crls,
@@ -115,9 +114,8 @@ class Refresher:
         signed: dict[str, bytes] = {}
         for ca in cas:
             # A destroyed key has signed its last list, which holds to its CA's end.
-            if ca.key.stage is Stage.DESTROYED:
-                continue
-            if is_crl_due(get_crl(conn, ca.label), ca.name, now):
+            is_there = ca.key.stage is not Stage.DESTROYED
+            if is_there and is_crl_due(get_crl(conn, ca.label), ca.name, now):
                 signed |= self._sign_lists(conn, ca)
         if signed:
             put_crls(conn, signed, self._clock)
@@ -139,7 +137,7 @@ class Refresher:
             clock=self._clock,
             entropy=self._entropy,
         )
-        return sign_lists(ca.label, authority, lifetime=crl_lifetime(ca.name))
+        return sign_lists(ca.label, authority)
 
 
 def refresh(region: Region) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -76,18 +76,28 @@ class Registers:
     """Opens each authority's register once.
 
     Args:
-        make: Opens the register of a name.
+        make: Opens the register of a label.
+        listed: Returns the labels of those that were ever made.
     """
 
-    def __init__(self, make: Callable[[str], Register]) -> None:
+    def __init__(
+        self,
+        make: Callable[[str], Register],
+        listed: Callable[[], Iterable[str]] = tuple,
+    ) -> None:
         self._make = make
+        self._listed = listed
         self._open: dict[str, Register] = {}
 
     def __call__(self, name: str) -> Register:
-        """Return the register of the authority of that name."""
+        """See `RegisterFactory`."""
         if name not in self._open:
             self._open[name] = self._make(name)
         return self._open[name]
+
+    def names(self) -> tuple[str, ...]:
+        """See `RegisterFactory.names`."""
+        return tuple(sorted({*self._listed(), *self._open}))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -343,7 +353,7 @@ class Region:
                 raise _unusable(directory, error) from error
             write_settings(draft, settings)
             second = passphrase if offline_passphrase is None else offline_passphrase
-            make = {"clock": clock, "entropy": entropy}
+            make = {"clock": clock, "entropy": entropy, "cipher": settings.key_file_cipher}
             online = create_key_store(draft / KEYS, passphrase=passphrase, **make)  # type: ignore[arg-type]
             offline = create_key_store(draft / OFFLINE, passphrase=second, **make)  # type: ignore[arg-type]
             storage = Storage(Database.open(settings.database_url(draft)))
@@ -421,7 +431,11 @@ class Region:
 
 def file_registers(directory: Path) -> Registers:
     """Return the registers of a region's directory."""
-    return Registers(lambda name: FileRegister(directory / REGISTERS / f"{name}.jsonl"))
+    folder = directory / REGISTERS
+    return Registers(
+        lambda name: FileRegister(folder / f"{name}.jsonl"),
+        lambda: (path.stem for path in folder.glob("*.jsonl")),
+    )
 
 
 def _unused(directory: Path) -> Path:

@@ -12,15 +12,17 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
+from sqlalchemy import Connection
+
+from yinxin_ca.authority import CertificateAuthority
 from yinxin_ca.register import CertificateRecord, Register
 from yinxin_proto.crl import RevocationReason
 from yinxin_proto.error import InvalidArgumentError, NotFoundError
 from yinxin_trust.certification import (
     ROOT,
-    certificates,
-    crl_lifetime,
     crl_targets,
     get_crls,
+    issuing_cas,
     open_authority,
     put_crls,
     sign_lists,
@@ -35,14 +37,14 @@ class RevokedCertificate:
     """One certificate that is revoked now."""
 
     authority: str
-    """Label of the authority that issued it, such as ``licence`` or ``licence-2``."""
+    """Label of the authority that issued it."""
     serial: int
 
 
 def registers_of(region: Region) -> dict[str, Register]:
     """Return the register of every authority of a region."""
-    with region.storage.read() as conn:
-        return {label: region.foundation.registers(label) for label in certificates(conn)}
+    registers = region.foundation.registers
+    return {label: registers(label) for label in registers.names()}
 
 
 def revoke_certificates_of_key(
@@ -54,7 +56,7 @@ def revoke_certificates_of_key(
     signature exists is not known.
 
     Args:
-        registers: By the authority's label; see `registers_of`.
+        registers: By the authority's name; see `registers_of`.
         spki: DER SubjectPublicKeyInfo of the key.
         reason: ``keyCompromise`` goes over an earlier reason.
         at: From when they are not to be relied upon.
@@ -130,29 +132,32 @@ def publish_revocations(region: Region, authorities: Collection[str]) -> None:
     publication = Publication(storage=region.storage, keyring=region.keyring, clock=region.clock)
     with region.storage.write() as conn:
         publication.lock(conn)
-        anchors, known = get_anchors(conn), certificates(conn)
+        opened = {label: _open(conn, region, label) for label in _in_order(authorities)}
         signed: dict[str, bytes] = {}
-        for label in _in_order(authorities):
-            name = label.partition("-")[0]
-            authority = open_authority(
-                name,
-                anchors=anchors,
-                certificate=known[label],
-                keyring=region.keyring.at(conn),
-                registers=region.foundation.registers,
-                clock=region.clock,
-                entropy=region.entropy,
-            )
-            signed |= sign_lists(label, authority, lifetime=crl_lifetime(name))
+        for label, authority in opened.items():
+            signed |= sign_lists(label, authority)
         put_crls(conn, signed, region.clock)
         changes = crl_targets({name: crl for name, crl in get_crls(conn).items() if name in signed})
         if changes:
             publication.publish(conn, {"crl": changes})
 
 
+def _open(conn: Connection, region: Region, label: str) -> CertificateAuthority:
+    certificates = {ca.label: ca.certificate for ca in issuing_cas(conn)}
+    return open_authority(
+        label.partition("-")[0],
+        anchors=get_anchors(conn),
+        certificate=certificates.get(label),
+        keyring=region.keyring.at(conn),
+        registers=region.foundation.registers,
+        clock=region.clock,
+        entropy=region.entropy,
+    )
+
+
 def _in_order(authorities: Iterable[str]) -> list[str]:
     """Return the root first: if its key is not at hand, nothing else is signed in vain."""
-    return sorted(set(authorities), key=lambda label: (label.partition("-")[0] != ROOT, label))
+    return sorted(set(authorities), key=lambda name: (name != ROOT, name))
 
 
 def _is_to_be_revoked(record: CertificateRecord, reason: RevocationReason) -> bool:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from yinxin_ca.location import Locations
+from yinxin_ca.storecipher import AES_256_GCM, SM4_GCM
 from yinxin_edge.config import load, load_file
 from yinxin_proto.error import ConfigurationError
 from yinxin_proto.suite import suite
@@ -74,33 +75,6 @@ class ServerTable:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class HttpTable:
-    """``[http]``: lists, certificates, OCSP and time-stamps, over plain HTTP."""
-
-    listen: str = ""
-    """``host:port``; empty: nothing is served over HTTP."""
-    public_url: str = ""
-    """``http://host[:port]`` under which others reach it; stands in new certificates."""
-    crl_shards: int = 1
-    """Into how many revocation lists an authority's new certificates are sorted."""
-    threads: int = 8
-    """Requests answered at once."""
-
-    def __post_init__(self) -> None:
-        if not 1 <= self.threads <= 256:
-            raise ConfigurationError("threads: 1 to 256", reason="HTTP")
-        if self.public_url.endswith("/"):
-            raise ConfigurationError("public_url: without a slash at its end", reason="HTTP")
-        if self.crl_shards != 1 and not self.public_url:
-            raise ConfigurationError(
-                "crl_shards: shards are found by their URL; set public_url", reason="HTTP"
-            )
-        if self.public_url:
-            # What would stand in certificates is refused here, not in the middle of signing one.
-            Locations(crl=f"{self.public_url}/crl/x.crl", shards=self.crl_shards)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class KeysTable:
     """``[keys]``: when keys are due, and how long each step of a rotation waits."""
 
@@ -138,14 +112,41 @@ class KeysTable:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class HttpTable:
+    """``[http]``: lists, certificates, OCSP and time-stamps, over plain HTTP."""
+
+    listen: str = ""
+    """``host:port``; empty: nothing is served over HTTP."""
+    public_url: str = ""
+    """``http://host[:port]`` under which others reach it; stands in new certificates."""
+    crl_shards: int = 1
+    """Into how many revocation lists an authority's new certificates are sorted."""
+    threads: int = 8
+    """Requests answered at once."""
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.threads <= 256:
+            raise ConfigurationError("threads: 1 to 256", reason="HTTP")
+        if self.public_url.endswith("/"):
+            raise ConfigurationError("public_url: without a slash at its end", reason="HTTP")
+        if self.crl_shards != 1 and not self.public_url:
+            raise ConfigurationError(
+                "crl_shards: shards are found by their URL; set public_url", reason="HTTP"
+            )
+        if self.public_url:
+            # What would stand in certificates is refused here, not in the middle of signing one.
+            Locations(crl=f"{self.public_url}/crl/x.crl", shards=self.crl_shards)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """All of ``region.toml``."""
 
     region: RegionTable
     database: DatabaseTable = field(default_factory=DatabaseTable)
     server: ServerTable = field(default_factory=ServerTable)
-    http: HttpTable = field(default_factory=HttpTable)
     keys: KeysTable = field(default_factory=KeysTable)
+    http: HttpTable = field(default_factory=HttpTable)
 
     @property
     def namespace(self) -> Namespace:
@@ -167,6 +168,11 @@ class Settings:
         """
         own = suite(self.region.suite)
         return RegionSuites(own, suite(self.region.root_suite) if self.region.root_suite else own)
+
+    @property
+    def key_file_cipher(self) -> str:
+        """What the region's key directories are sealed under."""
+        return SM4_GCM if self.suites.is_commercial else AES_256_GCM
 
     def database_url(self, directory: Path) -> str:
         """Return where the database is."""

@@ -2,7 +2,8 @@
 
 TLS and TUF stay on ES256 in every region: gRPC and the clients of a trust
 repository are others' software, which reads no other suite of ours. Logs have
-Ed25519, as C2SP demands. The root may be of a suite of its own.
+Ed25519, as C2SP demands, and their cosigners' root is of ML-DSA-65. The root may
+be of a suite of its own.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import Final
 
 from yinxin_ca.keystore import Purpose
 from yinxin_proto.signature import Suite
-from yinxin_proto.suite import ES256, SM2
+from yinxin_proto.suite import ES256, ML_DSA_65, SM2
 
 INTERCHANGE: Final = frozenset(
     purpose for purpose in Purpose if purpose.value.startswith(("tls-", "tuf-"))
@@ -33,6 +34,8 @@ class RegionSuites:
         """Return the suite of new keys of a purpose."""
         if purpose in INTERCHANGE:
             return ES256
+        if purpose is Purpose.PQ_ROOT:
+            return ML_DSA_65
         return self.root if purpose is Purpose.ROOT else self.own
 
     @property

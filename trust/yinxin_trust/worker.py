@@ -20,18 +20,19 @@ from yinxin_edge.journal import Journal, JournalHandler
 from yinxin_edge.principal import PeerVerifier
 from yinxin_edge.server import Server, ServerSettings
 from yinxin_edge.supervisor import WorkerSpec
-from yinxin_edge.tls import server_credentials
+from yinxin_edge.tls import reloading_server_credentials
 from yinxin_edge.worker import WorkerLink
 from yinxin_proto.certificate import parse
 from yinxin_proto.suite import ES256
 from yinxin_trust.answering import Answering
 from yinxin_trust.background import Background
+from yinxin_trust.certification import tls_anchors
+from yinxin_trust.liveidentity import LiveIdentity
 from yinxin_trust.peerrevocation import PeerRevocation
 from yinxin_trust.publicservice import PublicService
 from yinxin_trust.region import REGISTERS, Region
 from yinxin_trust.servercertificate import ServerCertificate
 from yinxin_trust.service import CALL_LIMITS, services
-from yinxin_trust.trustlisting import get_anchors
 
 BACKGROUND: Final = "background"
 HTTP: Final = "http"
@@ -124,23 +125,25 @@ def run_background(settings: ProcessSettings, link: WorkerLink) -> None:
 def make_server(region: Region, settings: ProcessSettings, journal: Journal) -> Server:
     """Return one worker's server over an opened region, not yet started."""
     table = region.settings.server
+    certificate = ServerCertificate(region=region, directory=settings.directory)
+    peers = peer_verifier(region)
+    shown = LiveIdentity(certificate=certificate, peers=peers, journal=journal)
     return Server(
         settings=ServerSettings(listen=settings.address, threads=table.threads, limits=CALL_LIMITS),
         services=services(region),
-        credentials=server_credentials(
-            ServerCertificate(region=region, directory=settings.directory).identity()
-        ),
-        identify=_peers(region),
+        credentials=reloading_server_credentials(certificate.identity(), shown.renewed),
+        identify=peers,
         journal=journal,
         entropy=region.entropy,
     )
 
 
-def _peers(region: Region) -> PeerVerifier:
+def peer_verifier(region: Region) -> PeerVerifier:
+    """Return what verifies the region's clients, by the CAs of this moment."""
     with region.storage.read() as conn:
-        anchor = parse(get_anchors(conn).tls)
+        anchors = tuple(map(parse, tls_anchors(conn)))
     return PeerVerifier(
-        anchors={region.namespace.domain: (anchor,)},
+        anchors={region.namespace.domain: anchors},
         clock=region.clock,
         is_revoked=PeerRevocation(storage=region.storage, suite=ES256, clock=region.clock),
         suite=ES256,

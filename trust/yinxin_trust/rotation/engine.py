@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from hashlib import sha256
 from typing import Final
 
 from sqlalchemy import Connection
@@ -26,14 +27,25 @@ from yinxin_edge.lease import Lease
 from yinxin_proto.error import (
     FailedPreconditionError,
     IntegrityError,
+    InvalidArgumentError,
     KeyStoreError,
     NotFoundError,
     YinxinError,
 )
+from yinxin_proto.signature import PublicKey
 from yinxin_proto.strict import canonical_json
 from yinxin_trust.audit import AuditTrail
 from yinxin_trust.directory import touch
-from yinxin_trust.keyinventory import KeyVersion, add, get, in_stages, inventory, move, versions
+from yinxin_trust.keyinventory import (
+    KeyVersion,
+    add,
+    get,
+    in_stages,
+    inventory,
+    move,
+    staged,
+    versions,
+)
 from yinxin_trust.keyring import OFFLINE
 from yinxin_trust.keystage import Stage, Step
 from yinxin_trust.publication import Publication
@@ -139,6 +151,10 @@ class Rotation:
             )
         return found
 
+    def covers(self, purpose: Purpose) -> bool:
+        """Tell whether keys of a purpose rotate here."""
+        return purpose in self._plans
+
     # --- the five steps -------------------------------------------------------------
 
     def prepare(self, owner: str, purpose: Purpose) -> KeyVersion:
@@ -171,6 +187,39 @@ class Rotation:
             key = plan.record(conn, ref)
         self._reached("prepare: certified")
         return self.enter(key)
+
+    def accept(self, owner: str, purpose: Purpose, public_key: PublicKey) -> KeyVersion:
+        """Record and publish the public half of a key that its owner keeps.
+
+        Raises:
+            NotFoundError: No such owner (``KEY``).
+            InvalidArgumentError: The key is on record already, for anything or
+                anybody (``KEY_REUSE``).
+            FailedPreconditionError: A rotation of it is in progress (``KEY_STAGE``).
+        """
+        thumbprint = sha256(public_key.spki).digest()
+        with self._bench.storage.read() as conn:
+            newest = self._versions(conn, owner, purpose)[-1]
+            taken = [key for key in inventory(conn) if key.thumbprint == thumbprint]
+        if newest.stage is Stage.PREPARED and newest.thumbprint == thumbprint:
+            return self.publish(newest.ref)
+        if taken:
+            raise InvalidArgumentError(
+                "this key is on record already; a new one is to be made for each purpose and turn",
+                reason="KEY_REUSE",
+            )
+        if newest.stage is not Stage.ACTIVE:
+            raise FailedPreconditionError(
+                f"{newest.ref} is {newest.stage}; finish that rotation first", reason="KEY_STAGE"
+            )
+        key = KeyVersion(
+            ref=KeyRef(owner, purpose, newest.ref.version + 1),
+            suite=public_key.suite.name,
+            stage=Stage.PREPARED,
+            thumbprint=thumbprint,
+            public=public_key.spki,
+        )
+        return self.publish(self.enter(key).ref)
 
     def enter(self, key: KeyVersion) -> KeyVersion:
         """Record a version that was just prepared."""
@@ -351,7 +400,7 @@ class Rotation:
         taken into use by whoever sequences them.
         """
         with self._bench.storage.read() as conn:
-            keys = [key for key in inventory(conn) if key.ref.purpose in self._plans]
+            keys = [key for key in staged(conn, tuple(_DUE)) if key.ref.purpose in self._plans]
         taken = 0
         for key in keys:
             step = _DUE.get(key.stage)
@@ -365,21 +414,21 @@ class Rotation:
                 Step.DESTROY: self.destroy,
             }[step](key.ref)
             taken += 1
-        for plan in self._plans.values():
-            while plan.work():
-                self._reached("work: a batch")
+        for purpose in self._plans:
+            self.work(purpose)
         return taken
+
+    def work(self, purpose: Purpose) -> None:
+        """Do what a rotation leaves to the background, until nothing of it is left."""
+        while self.plan(purpose).work():
+            self._reached("work: a batch")
 
     def due_log_key(self, log_number: int) -> KeyRef | None:
         """Return the key that a log is to go on with from now on, if there is one."""
         with self._bench.storage.read() as conn:
-            for key in inventory(conn):
-                is_next = key.ref.purpose is Purpose.LOG and key.stage is Stage.PUBLISHED
-                if (
-                    is_next
-                    and log_number_of(key.ref) == log_number
-                    and self._waiting(conn, key, Step.ACTIVATE) is None
-                ):
+            owner = self._bench.keyring.log_ref(log_number, 1).owner
+            for key in in_stages(conn, owner, Purpose.LOG, (Stage.PUBLISHED,)):
+                if self._waiting(conn, key, Step.ACTIVATE) is None:
                     return key.ref
         return None
 

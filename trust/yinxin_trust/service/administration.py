@@ -249,7 +249,9 @@ class AdministrationServicer(AdministrationServiceServicer):
             visit.form.parent(request.parent)
             visit.form.check()
             visit.resource(self._namespace.resource)
-            report = preflight(self._storage, logs=log_verifiers(self._registrar.keyring))
+            with self._storage.read() as conn:
+                logs = log_verifiers(self._registrar.keyring.at(conn))
+            report = preflight(self._storage, logs=logs)
             return preflight_message(report)
 
     def _message(self, principal_id: str) -> Principal:
