@@ -13,6 +13,7 @@ from yinxin.credentials import Credentials
 from yinxin.issuance import IssuanceCalls
 from yinxin.lifecycle import LifecycleCalls
 from yinxin.log import LogCalls
+from yinxin.renewal import RenewalCalls
 from yinxin.repository import RepositoryCalls
 from yinxin.session import Session
 from yinxin.subject import SubjectCalls
@@ -34,6 +35,7 @@ class Client(
     SubjectCalls,
     LogCalls,
     RepositoryCalls,
+    RenewalCalls,
 ):
     """Every call that a region answers; made by `connect`.
 
