@@ -68,6 +68,8 @@ class Purpose(StrEnum):
     LICENCE_ENCRYPTION = "licence-encryption"
     CUSTODIAN = "custodian"
     CUSTODIAN_SEAL = "custodian-seal"
+    OFFICERS = "officers"
+    INTEGRITY = "integrity"
 
 
 EXPORTABLE: Final = frozenset({Purpose.TLS_SERVER, Purpose.TLS_CLIENT})

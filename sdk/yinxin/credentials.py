@@ -7,6 +7,7 @@
     tls-anchor.crt   PEM, the CA that certifies the region's servers
     region.json      {region, domain, name, authority?, root?}
     approval.key     PEM, PKCS#8: an authority's own, perhaps under a passphrase
+    approvals/       the authority's own copies of what it approved
 
 The directory is made when a region enrols the caller. The approval key in it is
 the authority's alone: the region knows its public half.
@@ -20,6 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Self
 
+from yinxin.approvalarchive import FOLDER as APPROVALS
 from yinxin.privatekeyfile import read_private_key
 from yinxin_edge.libcrypto import choose_libcrypto
 from yinxin_edge.tls import TlsIdentity
@@ -122,6 +124,8 @@ class Credentials:
     """The authority's approval key."""
     root: Path | None = None
     """File of the region's trust root, as it was handed over at enrolment."""
+    approvals: Path | None = None
+    """Folder for the authority's own copies of what it approved; None keeps none."""
 
     @classmethod
     def load(cls, directory: Path | str, *, passphrase: Passphrase = None) -> Self:
@@ -164,6 +168,7 @@ class Credentials:
         return cls(
             identity=identity,
             approval_key=None if pem is None else ApprovalKey(pem, passphrase=passphrase),
+            approvals=folder / APPROVALS,
             **members,
         )
 
