@@ -17,9 +17,9 @@ from typing import Final
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import AuthorityInformationAccessOID
 
 from yinxin_ca import der
+from yinxin_ca.location import Extension
 from yinxin_ca.profile import Profile
 from yinxin_ca.register import CertificateRecord
 from yinxin_ca.subject import AlternativeNames, Subject
@@ -29,35 +29,7 @@ from yinxin_proto.der import elements
 from yinxin_proto.error import IntegrityError
 from yinxin_proto.signature import PublicKey, Suite
 
-Extension = tuple[x509.ExtensionType, bool]
-"""A value, and whether it is critical."""
-
 _SOMEBODY: Final = x509.Name([])
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Locations:
-    """Where others find an authority's own documents; written into what it signs."""
-
-    crl: str | None = None
-    """URL of its CRL (RFC 5280 §4.2.1.13)."""
-    certificate: str | None = None
-    """URL of its DER certificate (caIssuers, §4.2.2.1)."""
-
-    def to_extensions(self) -> list[Extension]:
-        """Return CRLDistributionPoints and AuthorityInformationAccess, as known."""
-        found: list[Extension] = []
-        if self.crl is not None:
-            uri = x509.UniformResourceIdentifier(self.crl)
-            point = x509.DistributionPoint([uri], None, None, None)
-            found.append((x509.CRLDistributionPoints([point]), False))
-        if self.certificate is not None:
-            access = x509.AccessDescription(
-                AuthorityInformationAccessOID.CA_ISSUERS,
-                x509.UniformResourceIdentifier(self.certificate),
-            )
-            found.append((x509.AuthorityInformationAccess([access]), False))
-        return found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,6 +64,8 @@ class CrlDraft:
     """When the next will be there at the latest, UTC."""
     records: Sequence[CertificateRecord]
     """Revoked certificates."""
+    addresses: tuple[str, ...] = ()
+    """URLs of the shard that this is; none for a complete list."""
 
 
 def certificate_tbs(
@@ -146,6 +120,8 @@ def crl_tbs(
         .add_extension(key_identifier, critical=False)
         .add_extension(x509.CRLNumber(draft.number), critical=False)
     )
+    if draft.addresses:
+        builder = builder.add_extension(_shard(draft.addresses), critical=True)
     fields = elements(builder.sign(throw_away, hashes.SHA256()).tbs_certlist_bytes)
     fields[1] = der.algorithm(suite.x509_signature_oid())
     fields[2] = issuer
@@ -180,10 +156,24 @@ def _subject_extensions(draft: Draft) -> list[Extension]:
         found.append((x509.BasicConstraints(ca=True, path_length=profile.path_length), True))
     if profile.purposes:
         purposes = [x509.ObjectIdentifier(purpose) for purpose in profile.purposes]
-        found.append((x509.ExtendedKeyUsage(purposes), False))
+        found.append((x509.ExtendedKeyUsage(purposes), profile.critical_purposes))
+    if profile.answers_status:
+        found.append((x509.OCSPNoCheck(), False))
     if names := draft.names.to_general_names():
         found.append((x509.SubjectAlternativeName(names), False))
     return found
+
+
+def _shard(urls: Sequence[str]) -> x509.IssuingDistributionPoint:
+    return x509.IssuingDistributionPoint(
+        full_name=[x509.UniformResourceIdentifier(url) for url in urls],
+        relative_name=None,
+        only_contains_user_certs=False,
+        only_contains_ca_certs=False,
+        only_some_reasons=None,
+        indirect_crl=False,
+        only_contains_attribute_certs=False,
+    )
 
 
 def _entry(record: CertificateRecord) -> x509.RevokedCertificate:

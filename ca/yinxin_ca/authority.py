@@ -1,7 +1,8 @@
 """A certificate authority: signs certificates and revocation lists.
 
-It never holds a private key, only a `Signer`; and it records what it is about
-to sign before it signs. Never move the recording after the signing, and never
+It never holds a private key, only a `Signer`. What it is about to sign is
+examined under a throw-away key (`yinxin_ca.lint`), then recorded, then signed,
+then recorded as issued. Never move the recording after the signing, and never
 retry a signature under the same serial number: a power cut in between would
 leave a certificate that nobody knows of, or two under one number.
 """
@@ -9,21 +10,21 @@ leave a certificate that nobody knows of, or two under one number.
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
 from cryptography import x509
 
 from yinxin_ca import assembly, der
-from yinxin_ca.assembly import Locations
+from yinxin_ca.lint import lint_certificate, lint_crl, refuse, under_throw_away_key
+from yinxin_ca.location import Locations, shard_of
 from yinxin_ca.profile import ROOT, Profile
-from yinxin_ca.register import CertificateRecord, Register
+from yinxin_ca.register import CertificateRecord, Register, is_compromised
 from yinxin_ca.subject import AlternativeNames, Subject
-from yinxin_proto.certificate import parse
+from yinxin_proto.certificate import Certificate, parse
 from yinxin_proto.clock import Clock, Entropy
 from yinxin_proto.crl import MAX_CRL_ENTRIES, RevocationReason
-from yinxin_proto.der import elements
 from yinxin_proto.error import (
     ConfigurationError,
     FailedPreconditionError,
@@ -49,6 +50,8 @@ class CertificateAuthority:
         entropy: Draws serial numbers.
         issuers: DER certificates above it without the root, nearest first.
         locations: Where its CRL and certificate are published.
+        is_compromised: Says of a DER SPKI whether another authority knows that
+            key as stolen; its own register is asked anyway.
 
     Raises:
         ConfigurationError: The certificate names another key (reason
@@ -66,6 +69,7 @@ class CertificateAuthority:
         entropy: Entropy,
         issuers: tuple[bytes, ...] = (),
         locations: Locations | None = None,
+        is_compromised: Callable[[bytes], bool] | None = None,
     ) -> None:
         self._own = parse(certificate)
         if self._own.spki != signer.public_key.spki:
@@ -86,6 +90,7 @@ class CertificateAuthority:
         self._entropy = entropy
         self._issuers = issuers
         self._locations = locations if locations is not None else Locations()
+        self._is_compromised = is_compromised
 
     @property
     def certificate(self) -> bytes:
@@ -125,6 +130,8 @@ class CertificateAuthority:
             FailedPreconditionError: The authority is not valid now or then
                 (``ISSUER_VALIDITY``), or the key was revoked as compromised
                 (``KEY_COMPROMISED``).
+            InvalidArgumentError: What would be signed breaks a rule (``LINT``,
+                every finding listed): nothing was recorded or signed.
         """
         names.check(profile.names)
         self._check_profile(profile, subject)
@@ -140,10 +147,11 @@ class CertificateAuthority:
             not_before=start,
             not_after=end,
         )
-        extensions = [(self._key_identifier(), False), *self._locations.to_extensions()]
+        extensions = [(self._key_identifier(), False), *self._locations.to_extensions(serial)]
         tbs = assembly.certificate_tbs(
             draft, issuer=self._own.subject, extensions=extensions, suite=self._suite
         )
+        examine(tbs, profile=profile, issuer=self._own, suite=self._suite)
         return _sign_recorded(self._register, self._signer, serial, profile, tbs)
 
     def revoke(self, serial: int, reason: RevocationReason, *, at: datetime | None = None) -> None:
@@ -167,7 +175,7 @@ class CertificateAuthority:
         )
 
     def sign_crl(self, *, lifetime: timedelta) -> bytes:
-        """Sign the list of everything revoked, expired certificates included.
+        """Sign the complete list of everything revoked, expired certificates included.
 
         What expired stays on the list: a verdict may be asked for a past
         moment. Numbers grow by one.
@@ -179,28 +187,82 @@ class CertificateAuthority:
             The DER CertificateList.
 
         Raises:
-            InvalidArgumentError: A lifetime of less than a second.
+            InvalidArgumentError: A lifetime of less than a second, or a list
+                that breaks a rule (``LINT``).
             ConflictError: Another process made a list at this moment
                 (reason ``CRL_NUMBER``); try again.
             ResourceExhaustedError: More entries than readers accept.
         """
+        return self._sign_list(self._register.revoked(), (), lifetime)
+
+    def sign_crls(self, *, lifetime: timedelta) -> dict[str, bytes]:
+        """Sign every list of this authority: one, or one for each shard.
+
+        A certificate is on the list whose address it carries. Without shards
+        there is the complete list alone; with them, the list at the
+        authority's own address is complete only as long as a certificate
+        carries no address at all.
+
+        Args:
+            lifetime: How long until the next lists are there at the latest.
+
+        Returns:
+            DER lists by `yinxin_ca.location.shard_of` their addresses; ``""``
+            is always there.
+
+        Raises:
+            As `sign_crl`.
+        """
+        placed = [(record, record.read().crl_urls) for record in self._register.records()]
+        addresses: dict[str, list[str]] = {"": []}
+        for url in (*self._locations.shard_urls(), *(url for _, urls in placed for url in urls)):
+            known = addresses.setdefault(shard_of(url), [])
+            if url not in known:
+                known.append(url)
+        if len(addresses) == 1:
+            return {"": self.sign_crl(lifetime=lifetime)}
+        if self._locations.crl is not None and self._locations.crl not in addresses[""]:
+            addresses[""].append(self._locations.crl)
+        complete = any(not urls for _, urls in placed)
+        lists = {}
+        for shard, urls in sorted(addresses.items()):
+            if shard == "" and complete:
+                lists[shard] = self.sign_crl(lifetime=lifetime)
+                continue
+            revoked = [
+                record
+                for record, found in placed
+                if record.revoked_at is not None and not set(urls).isdisjoint(found)
+            ]
+            lists[shard] = self._sign_list(revoked, tuple(urls), lifetime)
+        return lists
+
+    def _sign_list(
+        self, records: Sequence[CertificateRecord], addresses: tuple[str, ...], lifetime: timedelta
+    ) -> bytes:
         if lifetime < _SECOND:
             raise InvalidArgumentError("a CRL lives for a second at least", reason="CRL_LIFETIME")
-        records = self._register.revoked()
         if len(records) > MAX_CRL_ENTRIES:
             raise ResourceExhaustedError(
-                f"a CRL has at most {MAX_CRL_ENTRIES} entries; start a new issuing authority",
+                f"a CRL has at most {MAX_CRL_ENTRIES} entries; sort new certificates into more "
+                "shards, or start a new issuing authority",
                 reason="CRL_ENTRIES",
             )
         number, now = self._register.crl_number() + 1, self._now()
         tbs = assembly.crl_tbs(
             assembly.CrlDraft(
-                number=number, this_update=now, next_update=now + lifetime, records=records
+                number=number,
+                this_update=now,
+                next_update=now + lifetime,
+                records=records,
+                addresses=addresses,
             ),
             issuer=self._own.subject,
             key_identifier=self._key_identifier(),
             suite=self._suite,
         )
+        draft = under_throw_away_key(tbs, self._suite)
+        refuse("revocation list", lint_crl(draft, issuer=self._own, suite=self._suite))
         self._register.record_crl(number, tbs)
         return _sign(self._signer, tbs)
 
@@ -239,8 +301,9 @@ class CertificateAuthority:
         if profile.path_length is not None:
             allowed = self._own.path_length is None or profile.path_length < self._own.path_length
         else:
-            # A root certifies authorities alone: its key stays offline.
-            allowed = not self._is_root
+            # A root certifies authorities alone: its key stays offline. One that
+            # may have none under it, as the parallel root, certifies leaves.
+            allowed = not self._is_root or self._own.path_length == 0
         if self._own.purposes:
             purposes = frozenset(profile.purposes)
             allowed = allowed and bool(purposes) and purposes <= self._own.purposes
@@ -261,12 +324,12 @@ class CertificateAuthority:
                 "an authority does not certify its own key again", reason="KEY_REUSE"
             )
         # One compromised key, one refusal, whoever asks and for whatever profile.
-        for record in self._register.revoked():
-            if record.reason is RevocationReason.KEY_COMPROMISE and _key_of(record) == key.spki:
-                raise FailedPreconditionError(
-                    "the key was revoked as compromised; generate another",
-                    reason="KEY_COMPROMISED",
-                )
+        elsewhere = self._is_compromised is not None and self._is_compromised(key.spki)
+        if elsewhere or is_compromised(self._register, key.spki):
+            raise FailedPreconditionError(
+                "the key was revoked as compromised; generate another",
+                reason="KEY_COMPROMISED",
+            )
 
     def _validity(self, profile: Profile, not_before: datetime | None) -> tuple[datetime, datetime]:
         now = self._now()
@@ -317,6 +380,7 @@ def create_root(
     )
     suite = signer.public_key.suite
     tbs = assembly.certificate_tbs(draft, issuer=None, extensions=(), suite=suite)
+    examine(tbs, profile=profile, issuer=None, suite=suite)
     certificate = _sign_recorded(register, signer, draft.serial, profile, tbs)
     return CertificateAuthority(
         certificate=certificate,
@@ -356,5 +420,11 @@ def _sign(signer: Signer, tbs: bytes) -> bytes:
     return der.signed(tbs, key.suite.x509_signature_oid(), key.suite.to_x509_signature(signature))
 
 
-def _key_of(record: CertificateRecord) -> bytes:
-    return elements(record.tbs)[6]
+def examine(tbs: bytes, *, profile: Profile, issuer: Certificate | None, suite: Suite) -> None:
+    """Refuse to sign a certificate that breaks a rule of `yinxin_ca.lint`.
+
+    Raises:
+        InvalidArgumentError: It breaks rules (reason ``LINT``); all are listed.
+    """
+    draft = under_throw_away_key(tbs, suite)
+    refuse("certificate", lint_certificate(draft, profile=profile, issuer=issuer, suite=suite))

@@ -7,6 +7,7 @@ together again here, to name any suite and be signed by any `Signer`.
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Final
 
 from cryptography import x509
@@ -16,7 +17,10 @@ from yinxin_proto.error import MalformedError
 
 _SEQUENCE: Final = 0x30
 _BIT_STRING: Final = 0x03
+_OCTET_STRING: Final = 0x04
 _OID: Final = 0x06
+_TIME: Final = 0x18
+_CONTEXT: Final = 0xA0
 _LONG_FORM: Final = 0x80
 
 
@@ -39,16 +43,37 @@ def sequence(*parts: bytes) -> bytes:
     return _encode(_SEQUENCE, b"".join(parts))
 
 
-def algorithm(oid: x509.ObjectIdentifier) -> bytes:
+def algorithm(algorithm_oid: x509.ObjectIdentifier) -> bytes:
     """Encode an AlgorithmIdentifier without parameters (RFC 5758 §3.2 and its like)."""
-    arcs = [int(arc) for arc in oid.dotted_string.split(".")]
-    content = b"".join(_base128(arc) for arc in [40 * arcs[0] + arcs[1], *arcs[2:]])
-    return sequence(_encode(_OID, content))
+    return sequence(oid(algorithm_oid.dotted_string))
 
 
-def signed(tbs: bytes, oid: x509.ObjectIdentifier, signature: bytes) -> bytes:
-    """Encode ``SIGNED{tbs}`` (RFC 5280 §4.1): a Certificate or CertificateList."""
-    return sequence(tbs, algorithm(oid), _encode(_BIT_STRING, b"\x00" + signature))
+def signed(
+    tbs: bytes, algorithm_oid: x509.ObjectIdentifier, signature: bytes, *more: bytes
+) -> bytes:
+    """Encode ``SIGNED{tbs}`` (RFC 5280 §4.1): a Certificate, CertificateList or OCSP answer."""
+    return sequence(tbs, algorithm(algorithm_oid), _encode(_BIT_STRING, b"\x00" + signature), *more)
+
+
+def octets(content: bytes) -> bytes:
+    """Encode an OCTET STRING."""
+    return _encode(_OCTET_STRING, content)
+
+
+def generalized_time(moment: datetime) -> bytes:
+    """Encode a GeneralizedTime to the second, in UTC (RFC 5280 §4.1.2.5.2)."""
+    return _encode(_TIME, moment.astimezone(UTC).strftime("%Y%m%d%H%M%SZ").encode())
+
+
+def oid(dotted: str) -> bytes:
+    """Encode an OBJECT IDENTIFIER."""
+    arcs = [int(arc) for arc in dotted.split(".")]
+    return _encode(_OID, b"".join(_base128(arc) for arc in [40 * arcs[0] + arcs[1], *arcs[2:]]))
+
+
+def tagged(number: int, content: bytes) -> bytes:
+    """Encode a constructed element under a context-specific tag of one byte."""
+    return _encode(_CONTEXT | number, content)
 
 
 def _base128(arc: int) -> bytes:

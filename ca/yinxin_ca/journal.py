@@ -87,6 +87,11 @@ class FileRegister:
         with self._current() as state:
             return state.find(serial)
 
+    def records(self) -> tuple[CertificateRecord, ...]:
+        """See `Register.records`."""
+        with self._current() as state:
+            return state.records()
+
     def revoked(self) -> tuple[CertificateRecord, ...]:
         """See `Register.revoked`."""
         with self._current() as state:

@@ -35,14 +35,23 @@ class Purpose(StrEnum):
     """The one thing a key is for."""
 
     ROOT = "root"
+    PQ_ROOT = "pq-root"
+    """The parallel ML-DSA-65 root, which certifies the logs' cosigners."""
     LICENCE_CA = "licence-ca"
     STATUS_CA = "status-ca"
     TLS_CA = "tls-ca"
+    SEAL_CA = "seal-ca"
+    TIMESTAMP_CA = "timestamp-ca"
+    MEMBER_CA = "member-ca"
     LICENCE = "licence"
     APPROVAL = "approval"
     REQUEST = "request"
     STATUS = "status"
+    OCSP = "ocsp"
+    TIMESTAMP = "timestamp"
     LOG = "log"
+    LOG_COSIGNER = "log-cosigner"
+    """The log's ML-DSA-44 key, beside its Ed25519 one."""
     TLS_SERVER = "tls-server"
     TLS_CLIENT = "tls-client"
     TUF_ROOT = "tuf-root"
@@ -54,6 +63,9 @@ class Purpose(StrEnum):
     TUF_CATALOGUE = "tuf-catalogue"
     INDEX_HMAC = "index-hmac"
     KEK = "kek"
+    SEAL_ENCRYPTION = "seal-encryption"
+    CUSTODIAN = "custodian"
+    CUSTODIAN_SEAL = "custodian-seal"
 
 
 EXPORTABLE: Final = frozenset({Purpose.TLS_SERVER, Purpose.TLS_CLIENT})

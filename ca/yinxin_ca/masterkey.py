@@ -88,7 +88,12 @@ class MasterKey:
             KeyStoreError: None there (reason ``STORE_NOT_FOUND``), a damaged
                 file (``STORE_FILE``), or no permission (``STORE_DENIED``).
         """
-        members = _read(directory / MASTER_FILE)
+        return cls.unseal(_read(directory / MASTER_FILE), passphrase=passphrase)
+
+    @classmethod
+    def unseal(cls, content: bytes, *, passphrase: str) -> MasterKey:
+        """Open what `seal` returned, or a master file's content; raises as `open`."""
+        members = _parse(content)
         try:
             store_id = b64url_decode(members["store"])
             kek = _stretch(passphrase, b64url_decode(members["salt"]), members["kdf"]["n"])
@@ -112,10 +117,35 @@ class MasterKey:
             InvalidArgumentError: An empty passphrase (``PASSPHRASE_EMPTY``).
             KeyStoreError: The directory cannot be written.
         """
+        self.replace(directory, self.seal(passphrase, entropy), entropy=entropy)
+
+    def seal(self, passphrase: str, entropy: Entropy) -> bytes:
+        """Return what a master file holds when it is sealed under a passphrase.
+
+        Raises:
+            InvalidArgumentError: An empty passphrase (``PASSPHRASE_EMPTY``).
+        """
+        return _seal(self, passphrase, entropy)
+
+    def replace(self, directory: Path, content: bytes, *, entropy: Entropy) -> None:
+        """Put what `seal` returned in place of the master file, all at once.
+
+        Raises:
+            KeyStoreError: The directory cannot be written.
+        """
         path = directory / MASTER_FILE
-        content = _seal(self, passphrase, entropy)
         with storage.typed_errors(path, "rewriting"):
             storage.replace(path, content, entropy=entropy)
+
+
+def read_master_file(directory: Path) -> bytes:
+    """Return the content of a key store's master file, still sealed.
+
+    Raises:
+        KeyStoreError: None there (reason ``STORE_NOT_FOUND``), or no
+            permission (``STORE_DENIED``).
+    """
+    return _read(directory / MASTER_FILE)
 
 
 def _seal(master: MasterKey, passphrase: str, entropy: Entropy) -> bytes:
@@ -144,10 +174,10 @@ def _stretch(passphrase: str, salt: bytes, n: int) -> bytes:
     return Scrypt(salt=salt, length=KEY_BYTES, n=n, r=_R, p=_P).derive(text)
 
 
-def _read(path: Path) -> dict[str, Json]:
+def _read(path: Path) -> bytes:
     try:
         with storage.typed_errors(path, "reading"):
-            content = storage.read_bounded(path, max_bytes=_MAX_BYTES)
+            return storage.read_bounded(path, max_bytes=_MAX_BYTES)
     except KeyStoreError as error:
         if isinstance(error.__cause__, (FileNotFoundError, NotADirectoryError)):
             raise KeyStoreError(
@@ -155,6 +185,9 @@ def _read(path: Path) -> dict[str, Json]:
                 reason="STORE_NOT_FOUND",
             ) from None
         raise
+
+
+def _parse(content: bytes) -> dict[str, Json]:
     try:
         members = parse_json_object(content, max_bytes=_MAX_BYTES, max_depth=2)
     except MalformedError as error:

@@ -35,8 +35,12 @@ class Profile:
     """Extended key usage; of an issuing CA, what it may certify for."""
     path_length: int | None = None
     """For an authority, how many authorities may follow; ``None`` for a leaf."""
+    critical_purposes: bool = False
+    """Whether who does not know the extended key usage must refuse; for time-stamping."""
     names: NameRule = NameRule.NONE
     """Subject alternative names."""
+    answers_status: bool = False
+    """Of an OCSP responder: nobody asks about it (id-pkix-ocsp-nocheck), so it lives briefly."""
     backdate: timedelta = BACKDATE
     """How long before the present moment validity starts."""
 
@@ -69,15 +73,33 @@ _SIGNS: Final = _usage(digital_signature=True)
 _SIGNS_AND_STANDS_BY_IT: Final = _usage(digital_signature=True, content_commitment=True)
 
 ROOT: Final = Profile(
-    name="root", validity=20 * _YEAR, key_usage=_SIGNS_CERTIFICATES, path_length=1
+    name="root", validity=20 * _YEAR, key_usage=_SIGNS_CERTIFICATES, path_length=2
 )
 """The region's root, self-signed; certifies issuing authorities and nothing else."""
+
+PQ_ROOT: Final = Profile(
+    name="pq-root",
+    validity=20 * _YEAR,
+    key_usage=_SIGNS_CERTIFICATES,
+    purposes=(CertificatePurpose.CHECKPOINT_SIGNING,),
+    path_length=0,
+)
+"""The parallel ML-DSA-65 root, self-signed; certifies the logs' cosigners alone."""
+
+COSIGNER: Final = Profile(
+    name="cosigner",
+    validity=20 * _YEAR,
+    key_usage=_SIGNS,
+    purposes=(CertificatePurpose.CHECKPOINT_SIGNING,),
+    names=NameRule.LOG,
+)
+"""A log's ML-DSA-44 key, by the log's origin. Verifiers judge it by no date."""
 
 LICENCE_CA: Final = Profile(
     name="licence-ca",
     validity=10 * _YEAR,
     key_usage=_SIGNS_CERTIFICATES,
-    purposes=(CertificatePurpose.LICENCE_SIGNING,),
+    purposes=(CertificatePurpose.LICENCE_SIGNING, CertificatePurpose.OCSP_SIGNING),
     path_length=0,
 )
 """Certifies the licence-signing keys of authorities."""
@@ -86,7 +108,7 @@ STATUS_CA: Final = Profile(
     name="status-ca",
     validity=10 * _YEAR,
     key_usage=_SIGNS_CERTIFICATES,
-    purposes=(CertificatePurpose.STATUS_SIGNING,),
+    purposes=(CertificatePurpose.STATUS_SIGNING, CertificatePurpose.OCSP_SIGNING),
     path_length=0,
 )
 """Certifies status-signing keys."""
@@ -95,10 +117,60 @@ TLS_CA: Final = Profile(
     name="tls-ca",
     validity=10 * _YEAR,
     key_usage=_SIGNS_CERTIFICATES,
+    purposes=(
+        CertificatePurpose.TLS_SERVER,
+        CertificatePurpose.TLS_CLIENT,
+        CertificatePurpose.OCSP_SIGNING,
+    ),
+    path_length=1,
+)
+"""Certifies servers, those who call them, and its own successor."""
+
+TLS_CA_CROSS: Final = Profile(
+    name="tls-ca-cross",
+    validity=3 * _YEAR,
+    key_usage=_SIGNS_CERTIFICATES,
     purposes=(CertificatePurpose.TLS_SERVER, CertificatePurpose.TLS_CLIENT),
     path_length=0,
 )
-"""Certifies servers and those who call them."""
+"""The successor of a TLS CA, certified by its predecessor: who trusts only that
+one still accepts a server of the new one."""
+
+SEAL_CA: Final = Profile(
+    name="seal-ca",
+    validity=10 * _YEAR,
+    key_usage=_SIGNS_CERTIFICATES,
+    purposes=(
+        CertificatePurpose.SEALING,
+        CertificatePurpose.PERSONAL_SIGNING,
+        CertificatePurpose.OCSP_SIGNING,
+    ),
+    path_length=0,
+)
+"""Certifies what has the effect of a seal or signature on paper; a licensed
+authority outside the region can take its place."""
+
+TIMESTAMP_CA: Final = Profile(
+    name="timestamp-ca",
+    validity=10 * _YEAR,
+    key_usage=_SIGNS_CERTIFICATES,
+    purposes=(CertificatePurpose.TIME_STAMPING, CertificatePurpose.OCSP_SIGNING),
+    path_length=0,
+)
+"""Certifies time-stamp authorities, and falls with no other."""
+
+MEMBER_CA: Final = Profile(
+    name="member-ca",
+    validity=10 * _YEAR,
+    key_usage=_SIGNS_CERTIFICATES,
+    purposes=(
+        CertificatePurpose.REQUEST_SIGNING,
+        CertificatePurpose.OPERATION_SIGNING,
+        CertificatePurpose.OCSP_SIGNING,
+    ),
+    path_length=0,
+)
+"""Certifies the keys of departments and of operators; never in the verdict on a licence."""
 
 LICENCE: Final = Profile(
     name="licence",
@@ -130,3 +202,78 @@ TLS_CLIENT: Final = Profile(
     names=NameRule.PRINCIPAL,
 )
 """A principal that calls, by URI."""
+
+SEAL: Final = Profile(
+    name="seal",
+    validity=3 * _YEAR,
+    key_usage=_SIGNS_AND_STANDS_BY_IT,
+    purposes=(CertificatePurpose.SEALING,),
+)
+"""An organisation's electronic seal; its subject carries the credit code."""
+
+PERSONAL_SIGNATURE: Final = Profile(
+    name="personal-signature",
+    validity=_YEAR,
+    key_usage=_SIGNS_AND_STANDS_BY_IT,
+    purposes=(CertificatePurpose.PERSONAL_SIGNING,),
+)
+"""A person's signature; named, never numbered."""
+
+TIMESTAMP: Final = Profile(
+    name="timestamp",
+    validity=3 * _YEAR,
+    key_usage=_SIGNS_AND_STANDS_BY_IT,
+    purposes=(CertificatePurpose.TIME_STAMPING,),
+    critical_purposes=True,
+)
+"""A time-stamp authority (RFC 3161 §2.3): for nothing else, and critically so."""
+
+DEPARTMENT: Final = Profile(
+    name="department",
+    validity=3 * _YEAR,
+    key_usage=_SIGNS_AND_STANDS_BY_IT,
+    purposes=(CertificatePurpose.REQUEST_SIGNING,),
+)
+"""A department's key for the requests that it answers for."""
+
+OPERATOR: Final = Profile(
+    name="operator",
+    validity=_YEAR,
+    key_usage=_SIGNS_AND_STANDS_BY_IT,
+    purposes=(CertificatePurpose.OPERATION_SIGNING,),
+    names=NameRule.PRINCIPAL,
+)
+"""An officer's personal key for operations, by the principal's URI."""
+
+OCSP_RESPONDER: Final = Profile(
+    name="ocsp-responder",
+    validity=timedelta(days=30),
+    key_usage=_SIGNS,
+    purposes=(CertificatePurpose.OCSP_SIGNING,),
+    answers_status=True,
+)
+"""Whom an authority lets answer for it (RFC 6960 §4.2.2.2)."""
+
+PROFILES: Final = {
+    profile.name: profile
+    for profile in (
+        ROOT,
+        LICENCE_CA,
+        STATUS_CA,
+        TLS_CA,
+        SEAL_CA,
+        TIMESTAMP_CA,
+        MEMBER_CA,
+        LICENCE,
+        STATUS,
+        TLS_SERVER,
+        TLS_CLIENT,
+        SEAL,
+        PERSONAL_SIGNATURE,
+        TIMESTAMP,
+        DEPARTMENT,
+        OPERATOR,
+        OCSP_RESPONDER,
+    )
+}
+"""By name, as registers record it."""

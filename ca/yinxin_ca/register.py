@@ -10,11 +10,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Protocol
+from typing import Final, Protocol
 
 from cryptography import x509
 
+from yinxin_ca import der
+from yinxin_proto.certificate import Certificate, parse
 from yinxin_proto.crl import RevocationReason
+from yinxin_proto.der import elements
 from yinxin_proto.error import (
     AlreadyExistsError,
     ConflictError,
@@ -22,6 +25,8 @@ from yinxin_proto.error import (
     IntegrityError,
     NotFoundError,
 )
+
+_NO_SIGNATURE: Final = b"\x03\x01\x00"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +45,15 @@ class CertificateRecord:
     """When it was revoked, UTC."""
     reason: RevocationReason | None = None
     """Why it was revoked."""
+
+    @property
+    def spki(self) -> bytes:
+        """DER SubjectPublicKeyInfo of the key that it certifies."""
+        return elements(self.tbs)[6]
+
+    def read(self) -> Certificate:
+        """Return what it says, whether or not it was ever signed."""
+        return parse(self.der if self.der is not None else unsigned(self.tbs))
 
 
 class Register(Protocol):
@@ -89,6 +103,10 @@ class Register(Protocol):
 
     def find(self, serial: int) -> CertificateRecord | None:
         """Return a certificate's record, or ``None``."""
+        ...
+
+    def records(self) -> tuple[CertificateRecord, ...]:
+        """Return every record, by serial number."""
         ...
 
     def revoked(self) -> tuple[CertificateRecord, ...]:
@@ -146,6 +164,10 @@ class InMemoryRegister:
         """See `Register.find`."""
         return self._records.get(serial)
 
+    def records(self) -> tuple[CertificateRecord, ...]:
+        """See `Register.records`."""
+        return tuple(r for _, r in sorted(self._records.items()))
+
     def revoked(self) -> tuple[CertificateRecord, ...]:
         """See `Register.revoked`."""
         return tuple(r for _, r in sorted(self._records.items()) if r.revoked_at is not None)
@@ -165,6 +187,19 @@ class InMemoryRegister:
                 "no certificate of that serial number is recorded", reason="CERTIFICATE_NOT_FOUND"
             )
         return record
+
+
+def is_compromised(register: Register, spki: bytes) -> bool:
+    """Tell whether a certificate of a key was revoked because the key was stolen."""
+    return any(
+        record.reason is RevocationReason.KEY_COMPROMISE and record.spki == spki
+        for record in register.revoked()
+    )
+
+
+def unsigned(tbs: bytes) -> bytes:
+    """Return a TBSCertificate as a certificate with an empty signature, to be read."""
+    return der.sequence(tbs, elements(tbs)[2], _NO_SIGNATURE)
 
 
 def check_issued(record: CertificateRecord, der: bytes) -> None:

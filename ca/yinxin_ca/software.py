@@ -22,6 +22,7 @@ from yinxin_ca.keystore import (
     wrong_kind,
 )
 from yinxin_proto.clock import Clock, Entropy
+from yinxin_proto.mldsa import ML_DSA_44
 from yinxin_proto.signature import Signer, SigningKey, Suite
 from yinxin_proto.suite import suite as suite_named
 
@@ -161,12 +162,17 @@ class SoftwareKeyStore:
         material = self._shelf.get(ref)
         if material.info.kind == SECRET_KIND:
             raise wrong_kind(ref, "key pair")
-        key = suite_named(material.info.kind).load_private(material.content)
+        key = _codec(material.info.kind).load_private(material.content)
         return self._signers.setdefault(ref, key)
 
     def _info(self, ref: KeyRef, *, kind: str, spki: bytes | None) -> KeyInfo:
         created_at = self._clock.now().replace(microsecond=0)
         return KeyInfo(ref=ref, kind=kind, created_at=created_at, spki=spki)
+
+
+def _codec(kind: str) -> Suite:
+    # No licence is signed with it, so it is not among the suites.
+    return ML_DSA_44 if kind == ML_DSA_44.name else suite_named(kind)
 
 
 def in_memory_key_store(*, clock: Clock, entropy: Entropy) -> SoftwareKeyStore:

@@ -38,6 +38,8 @@ class NameRule(StrEnum):
     """DNS names and IP addresses, one at least."""
     PRINCIPAL = "principal"
     """Exactly one URI, which names who calls."""
+    LOG = "log"
+    """Exactly one URI, which names a log by its origin."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,7 +98,7 @@ class AlternativeNames:
     addresses: tuple[str, ...] = ()
     """IPv4 and IPv6 addresses."""
     uri: str | None = None
-    """A principal; see `principal_uri`."""
+    """A principal (see `principal_uri`), or a log by its origin."""
 
     def __post_init__(self) -> None:
         for name in self.dns:
@@ -110,6 +112,10 @@ class AlternativeNames:
         if self.uri is not None and not _is_https(self.uri):
             raise _wrong_name("a URI is https://<host>/<path> in ASCII")
 
+    @property
+    def _is_log(self) -> bool:
+        return self.uri is not None and urlsplit(self.uri).path.startswith("/log/")
+
     def check(self, rule: NameRule) -> None:
         """Refuse names that a profile's rule does not allow.
 
@@ -120,7 +126,8 @@ class AlternativeNames:
         allowed = {
             NameRule.NONE: hosts == 0 and self.uri is None,
             NameRule.HOST: hosts > 0 and self.uri is None,
-            NameRule.PRINCIPAL: hosts == 0 and self.uri is not None,
+            NameRule.PRINCIPAL: hosts == 0 and self.uri is not None and not self._is_log,
+            NameRule.LOG: hosts == 0 and self._is_log,
         }
         if not allowed[rule]:
             raise InvalidArgumentError(

@@ -9,7 +9,7 @@ proposal until the trust list names the key.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -32,7 +32,8 @@ _Extension = TypeVar("_Extension", bound=x509.ExtensionType)
 class CertificatePurpose(StrEnum):
     """What an end certificate's key may do: the OIDs of its extended key usage.
 
-    The private one is under 2.25, the arc of UUIDs (X.667).
+    The private ones lie in the arc that takes UUIDs in pieces, since readers
+    refuse arcs over 32 bits (and so 2.25, which takes them whole).
     """
 
     TLS_SERVER = "1.3.6.1.5.5.7.3.1"
@@ -41,9 +42,22 @@ class CertificatePurpose(StrEnum):
     """id-kp-documentSigning (RFC 9336)."""
     STATUS_SIGNING = "1.2.840.113556.1.8000.2554.16838.41788.19380.23829.39423.9351955.12703964"
     """Of UUID 41c6a33c-4bb4-5d15-99ff-8eb313c1d8dc. Token Status List §10 names
-    id-kp-oauthStatusSigning, which has no number yet; this one stands in. It lies
-    in the arc that takes UUIDs in pieces, since readers refuse arcs over 32 bits
-    (and so 2.25, which takes them whole)."""
+    id-kp-oauthStatusSigning, which has no number yet; this one stands in."""
+    TIME_STAMPING = "1.3.6.1.5.5.7.3.8"
+    """id-kp-timeStamping (RFC 3161 §2.3): alone and critical."""
+    OCSP_SIGNING = "1.3.6.1.5.5.7.3.9"
+    """id-kp-OCSPSigning (RFC 6960 §4.2.2.2)."""
+    SEALING = "1.2.840.113556.1.8000.2554.38166.44415.4641.22825.45278.12321355.9512777"
+    """Electronic seals 电子印章; of UUID 9516ad7f-1221-5929-b0de-bc024b912749."""
+    PERSONAL_SIGNING = "1.2.840.113556.1.8000.2554.48404.19350.5011.22273.41018.3882189.12773897"
+    """Signatures of persons; of UUID bd144b96-1393-5701-a03a-3b3ccdc2ea09."""
+    REQUEST_SIGNING = "1.2.840.113556.1.8000.2554.61305.49939.54217.21219.40444.4338063.13202477"
+    """A department's requests; of UUID ef79c313-d3c9-52e3-9dfc-42318fc9742d."""
+    OPERATION_SIGNING = "1.2.840.113556.1.8000.2554.22537.33541.13581.21112.33156.10926006.2740040"
+    """An operator's own operations; of UUID 58098305-350d-5278-8184-a6b7b629cf48."""
+    CHECKPOINT_SIGNING = "1.2.840.113556.1.8000.2554.23805.47599.13842.20551.46459.6309408.13072416"
+    """A log's ML-DSA-44 cosigner, under the parallel root; of UUID
+    5cfdb9ef-3612-5047-b57b-604620c77820, in the same arc."""
 
 
 _TLS: Final = frozenset({CertificatePurpose.TLS_SERVER, CertificatePurpose.TLS_CLIENT})
@@ -165,6 +179,10 @@ class Certificate:
             _refuse("CERTIFICATE_PURPOSE", f"the certificate is not for {purpose.name}")
 
 
+SuiteOf = Callable[[Certificate], Suite]
+"""Tells the suite of an issuer's key."""
+
+
 def parse(der: bytes) -> Certificate:
     """Parse one DER certificate.
 
@@ -231,12 +249,24 @@ def verify_link(
 
 
 def verify_chain(
-    chain: Sequence[Certificate], anchor: Certificate, suite: Suite, *, at: datetime
+    chain: Sequence[Certificate],
+    anchor: Certificate,
+    suite: Suite | SuiteOf,
+    *,
+    at: datetime,
 ) -> None:
     """Check a chain, leaf first, up to an anchor that the caller trusts.
 
     Names, purposes, path lengths, signatures and every validity at ``at``; not
     revocation. The anchor may be repeated at the chain's end.
+
+    Args:
+        chain: Leaf first.
+        anchor: What the caller trusts.
+        suite: Of every issuer's key; or what tells the suite of each issuer's
+            key by its trust record, where they differ: a root of SM2 or
+            ML-DSA-65 certifies TLS authorities of ES256.
+        at: When all of it must be valid, timezone-aware.
 
     Raises:
         VerificationError: As `verify_link` and `Certificate.check_validity`;
@@ -249,7 +279,8 @@ def verify_chain(
     path.append(anchor)
     for depth, (child, issuer) in enumerate(itertools.pairwise(path)):
         child.check_validity(at)
-        verify_link(child, issuer, suite, intermediates=depth)
+        above = suite(issuer) if callable(suite) else suite
+        verify_link(child, issuer, above, intermediates=depth)
     anchor.check_validity(at)
 
 

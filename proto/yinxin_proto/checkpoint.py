@@ -15,8 +15,8 @@ from typing import Final
 from yinxin_proto import note
 from yinxin_proto.error import InvalidArgumentError, MalformedError, VerificationError
 from yinxin_proto.merkle import HASH_SIZE, MAX_TREE_SIZE, TreeHead
-from yinxin_proto.note import LineSigner, LineVerifier, NoteSignature, NoteVerifier, UnverifiedNote
-from yinxin_proto.vkey import MAX_NAME_BYTES, SignatureType, b64_decode, b64_encode
+from yinxin_proto.note import LineSigner, LineVerifier, NoteSignature, UnverifiedNote
+from yinxin_proto.vkey import MAX_NAME_BYTES, SignatureType, VerifierKey, b64_decode, b64_encode
 
 MAX_EXTENSIONS: Final = 16
 MAX_EXTENSION_BYTES: Final = 1024
@@ -112,8 +112,7 @@ class VerifiedCheckpoint:
 
     checkpoint: Checkpoint
     signatures: tuple[NoteSignature, ...]
-    """The verified lines: the log's own first, then the known witnesses'
-    (`cosignature.read` gives their times)."""
+    """The verified lines: the log's own first, then the known cosigners'."""
 
     @property
     def origin(self) -> str:
@@ -127,8 +126,17 @@ class VerifiedCheckpoint:
 
     @property
     def cosignatures(self) -> tuple[NoteSignature, ...]:
-        """The verified lines of witnesses."""
-        return self.signatures[1:]
+        """The verified lines of witnesses (`cosignature.read` gives their times).
+
+        A log may cosign its own checkpoints, under its origin as name: that
+        witnesses nothing.
+        """
+        return tuple([line for line in self.signatures if line.name != self.origin])
+
+    def is_signed_by(self, vkey: VerifierKey) -> bool:
+        """Tell whether a line of ``vkey`` was verified."""
+        wanted = (vkey.name, vkey.key_id)
+        return any((line.name, line.key_id) == wanted for line in self.signatures)
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,12 +148,13 @@ class UnverifiedCheckpoint:
     note: UnverifiedNote
 
     def verify(
-        self, log: NoteVerifier, witnesses: Iterable[LineVerifier] = ()
+        self, log: LineVerifier, witnesses: Iterable[LineVerifier] = ()
     ) -> VerifiedCheckpoint:
         """Verify the log's own signature, and those of known witnesses.
 
         Args:
-            log: The key that the trust list gives for this log.
+            log: The key that the trust list gives for this log: its Ed25519
+                key, or its own ML-DSA-44 cosigner where that alone counts.
             witnesses: Keys whose lines are verified where present; whether
                 they are enough is the caller's policy.
 

@@ -10,7 +10,7 @@ lines. ML-DSA signing is hedged, so its bytes differ each time.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final, assert_never
+from typing import Final
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import (
@@ -26,7 +26,9 @@ from yinxin_proto.checkpoint import Checkpoint
 from yinxin_proto.clock import Clock
 from yinxin_proto.error import InvalidArgumentError, MalformedError, VerificationError
 from yinxin_proto.merkle import HASH_SIZE
+from yinxin_proto.mldsa import ML_DSA_44
 from yinxin_proto.note import NoteSignature, ed25519_verify
+from yinxin_proto.signature import Signer
 from yinxin_proto.vkey import SignatureType, VerifierKey
 
 TIME_BYTES: Final = 8
@@ -117,27 +119,30 @@ class CosignatureSigner:
 
     Args:
         name: Key name of the witness.
-        key: Ed25519 or ML-DSA-44; for Ed25519 one that signs nothing else,
-            since that message does not name the cosigner.
+        key: Ed25519 or ML-DSA-44, perhaps out of reach; for Ed25519 one that
+            signs nothing else, since that message does not name the cosigner.
         clock: Gives the time stated.
 
     Raises:
-        MalformedError: Not a key name (``KEY_NAME``).
+        MalformedError: Not a key name (``KEY_NAME``), or a signer of another
+            kind than ML-DSA-44 (``KEY``).
     """
 
     def __init__(
-        self, *, name: str, key: Ed25519PrivateKey | MLDSA44PrivateKey, clock: Clock
+        self, *, name: str, key: Ed25519PrivateKey | MLDSA44PrivateKey | Signer, clock: Clock
     ) -> None:
         self._key = key
         self._clock = clock
+        kind = SignatureType.ML_DSA_44_COSIGNATURE
         match key:
             case Ed25519PrivateKey():
                 kind = SignatureType.ED25519_COSIGNATURE
+                public = key.public_key().public_bytes_raw()
             case MLDSA44PrivateKey():
-                kind = SignatureType.ML_DSA_44_COSIGNATURE
+                public = key.public_key().public_bytes_raw()
             case _:
-                assert_never(key)
-        self._vkey = VerifierKey(name, kind, key.public_key().public_bytes_raw())
+                public = ML_DSA_44.raw_public(key.public_key)
+        self._vkey = VerifierKey(name, kind, public)
 
     @property
     def vkey(self) -> VerifierKey:

@@ -1,15 +1,17 @@
 """Certificate revocation lists (RFC 5280 §5): read, verify, ask.
 
 A list only subtracts: a certificate that is not on it is not thereby good.
-Only complete lists of one issuer are read; a delta list, an indirect list or
-any other critical extension is refused rather than half understood. This is
-the one parser: verdicts, the service's own callers and the authority that
-writes lists (`yinxin_ca.authority`) all read through it.
+A list is complete, or one shard of an issuer's: then it names its own address
+in a critical IssuingDistributionPoint, and speaks only for certificates that
+name the same address. A delta list, an indirect list, one for some reasons
+alone or any other critical extension is refused rather than half understood.
+This is the one parser: verdicts, the service's own callers and the authority
+that writes lists (`yinxin_ca.authority`) all read through it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -26,6 +28,7 @@ from yinxin_proto.signature import Suite
 
 MAX_CRL_BYTES: Final = 8 << 20
 MAX_CRL_ENTRIES: Final = 100_000
+_MAX_ADDRESSES: Final = 8
 
 
 class RevocationReason(StrEnum):
@@ -68,6 +71,19 @@ class RevocationList:
     """When a newer one will be there at the latest, UTC."""
     entries: Mapping[int, Revocation]
     """By serial number."""
+    addresses: tuple[str, ...] = ()
+    """URLs of the shard that this list is; none: it is the issuer's complete list."""
+
+    def covers(self, certificate: Certificate) -> bool:
+        """Whether this list would name the certificate if it were revoked.
+
+        RFC 5280 §6.3.3 (b): its issuer's complete list, or the shard whose
+        address the certificate carries. What another shard does not say,
+        nobody has said.
+        """
+        return self.issuer == certificate.issuer and (
+            not self.addresses or not set(self.addresses).isdisjoint(certificate.crl_urls)
+        )
 
     def revocation(self, serial: int, at: datetime) -> Revocation | None:
         """Return the entry that applies to a certificate at a moment, if any.
@@ -180,7 +196,11 @@ def _read(data: bytes, parsed: x509.CertificateRevocationList, max_entries: int)
         raise MalformedError("CRL: the signature is not of whole bytes", reason="CRL")
     if len(parsed) > max_entries:
         raise MalformedError(f"CRL: more than {max_entries} entries", reason="TOO_LARGE")
-    _refuse_unread(parsed.extensions, {x509.DeltaCRLIndicator, x509.IssuingDistributionPoint})
+    _refuse_unread(
+        parsed.extensions,
+        refused={x509.DeltaCRLIndicator},
+        read={x509.IssuingDistributionPoint},
+    )
     try:
         number = parsed.extensions.get_extension_for_class(x509.CRLNumber).value.crl_number
     except x509.ExtensionNotFound as error:
@@ -198,14 +218,48 @@ def _read(data: bytes, parsed: x509.CertificateRevocationList, max_entries: int)
         this_update=parsed.last_update_utc,
         next_update=parsed.next_update_utc,
         entries=MappingProxyType(entries),
+        addresses=_read_addresses(parsed.extensions),
     )
+
+
+def _read_addresses(extensions: x509.Extensions) -> tuple[str, ...]:
+    """Return the URLs of an IssuingDistributionPoint (RFC 5280 §5.2.5), if there is one."""
+    for extension in extensions:
+        point = extension.value
+        if not isinstance(point, x509.IssuingDistributionPoint):
+            continue
+        limits = (
+            point.only_contains_user_certs,
+            point.only_contains_ca_certs,
+            point.only_contains_attribute_certs,
+            point.indirect_crl,
+            point.only_some_reasons is not None,
+            point.relative_name is not None,
+        )
+        urls = tuple(
+            name.value
+            for name in point.full_name or ()
+            if isinstance(name, x509.UniformResourceIdentifier)
+        )
+        if (
+            any(limits)
+            or not extension.critical
+            or not 1 <= len(urls) <= _MAX_ADDRESSES
+            or len(urls) != len(point.full_name or ())
+        ):
+            raise MalformedError(
+                "CRL: a shard names its URLs, critically, and limits nothing else",
+                reason="CRL_EXTENSION",
+            )
+        return urls
+    return ()
 
 
 def _read_entry(entry: x509.RevokedCertificate) -> Revocation:
     reason = RevocationReason.UNSPECIFIED
     if entry.serial_number < 1:
         raise MalformedError("CRL: a serial number is positive", reason="CRL")
-    _refuse_unread(entry.extensions, {x509.CertificateIssuer})
+    _refuse_unread(entry.extensions, refused={x509.CertificateIssuer})
     for extension in entry.extensions:
         if isinstance(extension.value, x509.CRLReason):
             # removeFromCRL is no member: in a complete list it has no meaning.
@@ -213,9 +267,15 @@ def _read_entry(entry: x509.RevokedCertificate) -> Revocation:
     return Revocation(entry.serial_number, entry.revocation_date_utc, reason)
 
 
-def _refuse_unread(extensions: x509.Extensions, kinds: set[type[x509.ExtensionType]]) -> None:
+def _refuse_unread(
+    extensions: x509.Extensions,
+    *,
+    refused: set[type[x509.ExtensionType]],
+    read: Iterable[type[x509.ExtensionType]] = (),
+) -> None:
     for extension in extensions:
-        if extension.critical or type(extension.value) in kinds:
+        kind = type(extension.value)
+        if kind in refused or (extension.critical and kind not in read):
             raise MalformedError(
                 f"CRL: extension {extension.oid.dotted_string} is not understood here",
                 reason="CRL_EXTENSION",

@@ -1,8 +1,8 @@
-"""What a trust list says of one key, and of one that was stolen.
+"""What a trust list says of one key, and of one that was retired or stolen.
 
-A stolen key is judged by positions in a pinned log, never by time: a thief
-writes whatever time he likes, but cannot put an entry below an index of a tree
-whose root the offline roles have signed (design section 5).
+A key that signs no more is judged by positions in a pinned log, never by time:
+a thief writes whatever time he likes, but cannot put an entry below an index
+of a tree whose root the offline roles have signed (design section 5).
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class KeyState(StrEnum):
     SUSPENDED = "suspended"
     """Not to be relied on for now 停用."""
     RETIRED = "retired"
-    """Signs no more; what it signed stands 退役."""
+    """Signs no more; what it signed stands, and its pin says within which entries 退役."""
     COMPROMISED = "compromised"
     """Stolen or misused; only what its pin admits stands 泄露."""
 
@@ -62,7 +62,10 @@ class KeyPurpose(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pin:
-    """Which log entries of a compromised key still stand.
+    """Which log entries of a key that signs no more still stand.
+
+    Of a compromised key those that reconcile and those attested anew; of a
+    retired one whatever it signed, all of which lies below ``n_stop``.
 
     Raises:
         MalformedError: ``PIN_RANGE`` when n_safe exceeds n_stop or the root
@@ -77,7 +80,8 @@ class Pin:
     root: bytes
     """Root of the pinned tree, 32 bytes."""
     n_safe: int
-    """First entry that did not reconcile with the authorities' approvals; only falls."""
+    """First entry that did not reconcile with the authorities' approvals; only
+    falls. ``n_stop`` where every entry did, or none was in doubt."""
     reattested: tuple[tuple[int, int], ...] = ()
     """Half-open ranges [start, end) of entries attested anew after n_safe."""
 
@@ -95,6 +99,11 @@ class Pin:
                     reason="PIN_REATTESTED",
                 )
             previous_end = end
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether every entry below ``n_stop`` stands: the pin of an ordinary retirement."""
+        return self.n_safe == self.n_stop and not self.reattested
 
     def admits(self, index: int) -> bool:
         """Tell whether the entry at ``index`` stands despite the compromise.
@@ -147,6 +156,12 @@ def _range(value: Json, where: str) -> tuple[int, int]:
     return as_integer(value[0], where), as_integer(value[1], where)
 
 
+def _may_have(state: KeyState, pin: Pin) -> bool:
+    if state is KeyState.ACTIVE:
+        return False
+    return state is KeyState.COMPROMISED or pin.is_plain
+
+
 @dataclass(frozen=True, kw_only=True)
 class KeyRecord:
     """One key: what it may sign, since when, and whether it still may.
@@ -154,8 +169,9 @@ class KeyRecord:
     Raises:
         MalformedError: ``KEY`` when a suite of this build cannot load the
             key, or would spell it otherwise; ``KEY_VALIDITY`` when the dates
-            are reversed, or a retired key has no end; ``PIN_STATE`` when a key
-            that is not compromised has a pin.
+            are reversed, or a retired key has no end; ``PIN_STATE`` when an
+            active key has a pin, or one that is not compromised has a pin that
+            leaves out entries below its end.
     """
 
     suite: str
@@ -169,7 +185,9 @@ class KeyRecord:
     not_after: int | None = None
     """Last such second; None while there is no end."""
     pin: Pin | None = None
-    """Which entries of a compromised key stand; None: none does."""
+    """Which entries stand. Of a compromised key without one, none does. A key
+    retired in the ordinary way has it beside ``not_after``, and keeps it while
+    it is suspended."""
 
     def __post_init__(self) -> None:
         if self.suite in names() and self.public_key.spki != self.spki:
@@ -179,8 +197,11 @@ class KeyRecord:
             raise MalformedError("key: not_after is before not_before", reason="KEY_VALIDITY")
         if self.state is KeyState.RETIRED and self.not_after is None:
             raise MalformedError("key: a retired key needs not_after", reason="KEY_VALIDITY")
-        if self.pin is not None and self.state is not KeyState.COMPROMISED:
-            raise MalformedError("key: only a compromised key has a pin", reason="PIN_STATE")
+        if self.pin is not None and not _may_have(self.state, self.pin):
+            raise MalformedError(
+                "key: an active key has no pin, and only a compromised key's leaves entries out",
+                reason="PIN_STATE",
+            )
 
     @cached_property
     def thumbprint(self) -> bytes:

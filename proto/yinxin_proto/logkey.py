@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
+from yinxin_proto.certificate import MAX_CERTIFICATE_BYTES
 from yinxin_proto.error import MalformedError
 from yinxin_proto.keyrecord import ORIGIN, ROOT_BYTES
-from yinxin_proto.member import Members, as_text
+from yinxin_proto.member import Members, as_octets, as_text
 from yinxin_proto.strict import Json, b64url_encode
 from yinxin_proto.vkey import SignatureType, VerifierKey
 
@@ -21,6 +22,7 @@ MAX_WITNESSES: Final = 64
 
 _KIND: Final = re.compile("licences|uses")
 _VKEY: Final = re.compile(r"[\x21-\x7e]{1,4096}")
+_SEQUENCE: Final = 0x30
 _COSIGNATURES: Final = {
     SignatureType.ED25519_COSIGNATURE,
     SignatureType.ML_DSA_44_COSIGNATURE,
@@ -29,7 +31,7 @@ _COSIGNATURES: Final = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FrozenHead:
-    """The last head of a log that still counts; entries below it stand.
+    """The last head of a log that counts; entries below it stand.
 
     Both parts are needed: after an equivocation a size alone would name two
     trees.
@@ -62,14 +64,64 @@ class LogKind(StrEnum):
     """Grants and uses."""
 
 
+def as_certificate(value: Json, where: str) -> bytes:
+    """Return DER bytes that look like a certificate; whoever relies on it parses it.
+
+    Raises:
+        MalformedError: Not base64url, too large, or no SEQUENCE (``CERTIFICATE``).
+    """
+    der = as_octets(value, where, max_bytes=MAX_CERTIFICATE_BYTES)
+    if der[0] != _SEQUENCE:
+        raise MalformedError(f"{where}: not a DER certificate", reason="CERTIFICATE")
+    return der
+
+
+def log_uri(origin: str) -> str:
+    """Return the URI by which a certificate names a log."""
+    return f"https://{origin}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogCosigner:
+    """The key with which a log signs its checkpoints against quantum computers, too.
+
+    It rests on a root of its own: whoever can forge every classical signature
+    still cannot put another key here that leads to the parallel ML-DSA root.
+    """
+
+    vkey: str
+    """C2SP verifier key of type 06 (ML-DSA-44), named as the log is."""
+    certificate: bytes
+    """DER: the parallel root certifies that key for this log's checkpoints."""
+
+    def to_json(self) -> dict[str, Json]:
+        """Return the members."""
+        return {"vkey": self.vkey, "certificate": b64url_encode(self.certificate)}
+
+    @classmethod
+    def from_json(cls, value: Json, where: str) -> LogCosigner:
+        """Read a cosigner at ``where``; see `Members` for the errors."""
+        members = Members(value, where, ("vkey", "certificate"))
+        return cls(
+            vkey=members.text("vkey", _VKEY),
+            certificate=members.one("certificate", as_certificate),
+        )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogKey:
-    """A log of the region and the key that signs its checkpoints.
+    """A log of the region and the keys that sign its checkpoints.
+
+    The logs of one kind are epochs of one tree: a later one begins with the
+    leaves of those before it, so an index means the same entry in each.
 
     Raises:
         MalformedError: ``LOG_VKEY`` when it is not an Ed25519 key named as the
             log is (C2SP tlog-checkpoint: a log signs with its origin as name);
-            what `VerifierKey.parse` raises.
+            ``LOG_COSIGNER`` when the cosigner is not an ML-DSA-44 key named
+            as the log is, or the Ed25519 key is broken and there is none;
+            ``LOG_END`` when it is closed and frozen; what `VerifierKey.parse`
+            raises.
     """
 
     origin: str
@@ -77,8 +129,16 @@ class LogKey:
     kind: LogKind
     vkey: str
     """C2SP verifier key, ``name+hash+key``."""
+    closed_at: FrozenHead | None = None
+    """Set once its key was retired in the ordinary way: a checkpoint of at most
+    this size stands on the log's signature."""
     frozen_at: FrozenHead | None = None
-    """Set once the log is sealed or has equivocated."""
+    """Set once its key was stolen or it has equivocated: inclusion in this very
+    tree must be proven. It takes the place of ``closed_at``."""
+    cosigner: LogCosigner | None = None
+    ed25519_broken: bool = False
+    """Whether ``vkey`` proves nothing any more: a signature by the cosigner
+    alone makes a checkpoint."""
 
     def __post_init__(self) -> None:
         key = VerifierKey.parse(self.vkey)
@@ -86,6 +146,25 @@ class LogKey:
             raise MalformedError(
                 "log: an Ed25519 key named as the origin is required", reason="LOG_VKEY"
             )
+        if self.closed_at is not None and self.frozen_at is not None:
+            raise MalformedError("log: it is closed or frozen, never both", reason="LOG_END")
+        if self.cosigner is None:
+            if self.ed25519_broken:
+                raise MalformedError(
+                    "log: without a cosigner a broken key leaves nothing", reason="LOG_COSIGNER"
+                )
+            return
+        cosigner = VerifierKey.parse(self.cosigner.vkey)
+        named = cosigner.name == self.origin
+        if not named or cosigner.type is not SignatureType.ML_DSA_44_COSIGNATURE:
+            raise MalformedError(
+                "log: its cosigner is an ML-DSA-44 key named as the origin", reason="LOG_COSIGNER"
+            )
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it may still grow."""
+        return self.closed_at is None and self.frozen_at is None
 
     def to_json(self) -> dict[str, Json]:
         """Return the members."""
@@ -93,18 +172,28 @@ class LogKey:
             "origin": self.origin,
             "kind": self.kind.value,
             "vkey": self.vkey,
+            "closed_at": None if self.closed_at is None else self.closed_at.to_json(),
             "frozen_at": None if self.frozen_at is None else self.frozen_at.to_json(),
+            "cosigner": None if self.cosigner is None else self.cosigner.to_json(),
+            "ed25519_broken": self.ed25519_broken,
         }
 
     @classmethod
     def from_json(cls, value: Json, where: str) -> LogKey:
         """Read a log at ``where``; see `Members` for the errors."""
-        members = Members(value, where, ("origin", "kind", "vkey", "frozen_at"))
+        members = Members(
+            value,
+            where,
+            ("origin", "kind", "vkey", "closed_at", "frozen_at", "cosigner", "ed25519_broken"),
+        )
         return cls(
             origin=members.text("origin", ORIGIN),
             kind=LogKind(members.text("kind", _KIND)),
             vkey=members.text("vkey", _VKEY),
+            closed_at=members.one_or_none("closed_at", FrozenHead.from_json),
             frozen_at=members.one_or_none("frozen_at", FrozenHead.from_json),
+            cosigner=members.one_or_none("cosigner", LogCosigner.from_json),
+            ed25519_broken=members.boolean("ed25519_broken"),
         )
 
 

@@ -62,6 +62,15 @@ class Members:
         """Return an integer of ``at_least`` ≤ value ≤ 2^53-1; booleans are none."""
         return as_integer(self._value[name], self.path(name), at_least=at_least)
 
+    def boolean(self, name: str) -> bool:
+        """Return ``true`` or ``false``; numbers are neither."""
+        value = self._value[name]
+        if type(value) is not bool:
+            raise MalformedError(
+                f"{self.path(name)}: true or false was expected", reason="MEMBER_TYPE"
+            )
+        return value
+
     def octets(self, name: str, *, max_bytes: int, min_bytes: int = 1) -> bytes:
         """Return bytes from canonical base64url without padding."""
         return as_octets(

@@ -200,6 +200,17 @@ class MlDsa:
             )
         return MlDsaPublicKey(self, self._public.from_public_bytes(raw))
 
+    def raw_public(self, key: PublicKey) -> bytes:
+        """Return the encoded key of FIPS 204 alone, as a C2SP vkey carries it.
+
+        Raises:
+            MalformedError: A key of another suite.
+        """
+        if key.suite is not self:
+            raise MalformedError(f"{self.name}: a key of another suite", reason="KEY")
+        # The encoded key ends its SubjectPublicKeyInfo.
+        return key.spki[-self.public_size :]
+
     def public_from_jwk(self, jwk: dict[str, object]) -> PublicKey:
         """Load an AKP public JWK (RFC 9964 §3), which must name its ``alg``."""
         if jwk.get("kty") != "AKP" or "priv" in jwk:
@@ -218,11 +229,8 @@ class MlDsa:
 
     def public_to_jwk(self, key: PublicKey) -> dict[str, str]:
         """Return ``{kty, alg, pub}``."""
-        if key.suite is not self:
-            raise MalformedError(f"{self.name}: a key of another suite", reason="KEY")
-        # The encoded key ends its SubjectPublicKeyInfo.
-        raw = key.spki[-self.public_size :]
-        return {"kty": "AKP", "alg": self.jose_alg, "pub": b64url_encode(raw)}
+        pub = b64url_encode(self.raw_public(key))
+        return {"kty": "AKP", "alg": self.jose_alg, "pub": pub}
 
     def to_x509_signature(self, signature: bytes) -> bytes:
         """Return the signature: X.509 holds it as it is (RFC 9881 §3)."""

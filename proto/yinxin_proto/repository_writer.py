@@ -26,6 +26,7 @@ from yinxin_proto.repository_draft import (
     draft_timestamp,
     new_delegations,
 )
+from yinxin_proto.repository_key import tuf_key
 from yinxin_proto.repository_metadata import (
     DELEGATED,
     ROOT,
@@ -40,7 +41,7 @@ from yinxin_proto.repository_metadata import (
     target_path,
 )
 from yinxin_proto.repository_walk import MAX_ROTATIONS, Read, check_targets
-from yinxin_proto.signature import Signer
+from yinxin_proto.signature import PublicKey, Signer
 
 __all__ = ["LIFETIMES", "RepositoryWriter", "RoleKeys", "cosign"]
 
@@ -114,6 +115,13 @@ class RepositoryWriter:
     def roots(self) -> tuple[bytes, ...]:
         """Every root from version 1 on; a verifier pins one of them."""
         return tuple(document.data for document in self._roots)
+
+    def names(self, role: str, key: PublicKey) -> bool:
+        """Tell whether what is published lets a key sign for a role, top-level or delegated."""
+        delegations = self._trust().delegations
+        delegated = {} if delegations is None else delegations.roles or {}
+        holder = self._root().roles.get(role) or delegated.get(role)
+        return holder is not None and tuf_key(key).keyid in holder.keyids
 
     def draft_root(self, keys: Mapping[str, RoleKeys]) -> bytes:
         """Return the next root unsigned, with the keys of the top-level roles.

@@ -15,7 +15,6 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Final
 
-from yinxin_proto.certificate import MAX_CERTIFICATE_BYTES
 from yinxin_proto.error import InvalidArgumentError, MalformedError
 from yinxin_proto.keyrecord import (
     KeyPurpose,
@@ -24,8 +23,15 @@ from yinxin_proto.keyrecord import (
     Pin,
     ranges_of,
 )
-from yinxin_proto.logkey import FrozenHead, LogKey, LogKind, Witnesses
-from yinxin_proto.member import Members, as_octets
+from yinxin_proto.logkey import (
+    FrozenHead,
+    LogCosigner,
+    LogKey,
+    LogKind,
+    Witnesses,
+    as_certificate,
+)
+from yinxin_proto.member import Members
 from yinxin_proto.name import parse_region_code
 from yinxin_proto.scope import Authority, TypeScope
 from yinxin_proto.strict import Json, b64url_encode, canonical_json, parse_canonical_json
@@ -40,6 +46,7 @@ __all__ = [
     "KeyPurpose",
     "KeyRecord",
     "KeyState",
+    "LogCosigner",
     "LogKey",
     "LogKind",
     "Pin",
@@ -61,7 +68,6 @@ _DOMAIN: Final = re.compile(
     r"(?=.{1,253}\Z)[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*"
 )
 _EPOCH: Final = re.compile(r"[0-9A-Za-z._-]{1,64}")
-_SEQUENCE: Final = 0x30
 _MEMBERS: Final = (
     "schema",
     "region",
@@ -82,13 +88,6 @@ def _unique(values: Iterable[Hashable], what: str, reason: str) -> None:
         raise MalformedError(f"trust list: {what} occurs twice", reason=reason)
 
 
-def _certificate(value: Json, where: str) -> bytes:
-    der = as_octets(value, where, max_bytes=MAX_CERTIFICATE_BYTES)
-    if der[0] != _SEQUENCE:
-        raise MalformedError(f"{where}: not a DER certificate", reason="CERTIFICATE")
-    return der
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Anchors:
     """The region's certificates, DER; the verifier parses and links them.
@@ -106,10 +105,13 @@ class Anchors:
     """Issuing CAs of status-signing certificates."""
     tls: tuple[bytes, ...] = ()
     """Issuing CAs of TLS certificates, and of nothing else."""
+    pq_root: bytes | None = None
+    """The parallel ML-DSA-65 root, which certifies the logs' cosigners alone."""
 
     def __post_init__(self) -> None:
+        parallel = () if self.pq_root is None else (self.pq_root,)
         _unique(
-            (self.root, *self.licence, *self.status, *self.tls),
+            (self.root, *parallel, *self.licence, *self.status, *self.tls),
             "a certificate",
             "DUPLICATE_ANCHOR",
         )
@@ -121,17 +123,19 @@ class Anchors:
             "licence": [b64url_encode(der) for der in self.licence],
             "status": [b64url_encode(der) for der in self.status],
             "tls": [b64url_encode(der) for der in self.tls],
+            "pq_root": None if self.pq_root is None else b64url_encode(self.pq_root),
         }
 
     @classmethod
     def from_json(cls, value: Json, where: str) -> Anchors:
         """Read the anchors at ``where``; see `Members` for the errors."""
-        members = Members(value, where, ("root", "licence", "status", "tls"))
+        members = Members(value, where, ("root", "licence", "status", "tls", "pq_root"))
         return cls(
-            root=members.one("root", _certificate),
-            licence=members.each("licence", _certificate, max_items=MAX_ANCHORS),
-            status=members.each("status", _certificate, max_items=MAX_ANCHORS),
-            tls=members.each("tls", _certificate, max_items=MAX_ANCHORS),
+            root=members.one("root", as_certificate),
+            licence=members.each("licence", as_certificate, max_items=MAX_ANCHORS),
+            status=members.each("status", as_certificate, max_items=MAX_ANCHORS),
+            tls=members.each("tls", as_certificate, max_items=MAX_ANCHORS),
+            pq_root=members.one_or_none("pq_root", as_certificate),
         )
 
 
@@ -143,7 +147,8 @@ class TrustList:
         MalformedError: ``REGION_CODE``, ``DUPLICATE_AUTHORITY``, ``DUPLICATE_KEY`` (one key in
             two records, whoever's), ``DUPLICATE_LOG``, ``KEY_PURPOSE`` (a
             status key with another purpose), ``LOG_ORIGIN`` (a log named for
-            another region, domain or kind), ``WITNESS_VKEY`` (a witness with a
+            another region, domain or kind), ``LOG_COSIGNER`` (a log's cosigner
+            without a parallel root), ``WITNESS_VKEY`` (a witness with a
             log's key), ``PIN_ORIGIN`` (a pin in a log that is not a licences
             log of the list).
     """
@@ -189,7 +194,14 @@ class TrustList:
                 )
         # A witness that held a log's key would vouch for itself.
         witnesses = {VerifierKey.parse(key).public_key for key in self.witnesses.keys}
-        if any(VerifierKey.parse(log.vkey).public_key in witnesses for log in self.logs):
+        own = [log.vkey for log in self.logs]
+        own += [log.cosigner.vkey for log in self.logs if log.cosigner is not None]
+        if len(own) > len(self.logs) and self.anchors.pq_root is None:
+            raise MalformedError(
+                "trust list: a log's cosigner needs the parallel root that certifies it",
+                reason="LOG_COSIGNER",
+            )
+        if any(VerifierKey.parse(key).public_key in witnesses for key in own):
             raise MalformedError("trust list: a log is its own witness", reason="WITNESS_VKEY")
         pinnable = {log.origin for log in self.logs if log.kind is LogKind.LICENCES}
         if any(key.pin is not None and key.pin.origin not in pinnable for key in keys):

@@ -65,8 +65,34 @@ def test_one_flipped_bit_never_passes(position: int, bit: int) -> None:
     altered = bytearray(file)
     altered[position % len(file)] ^= 1 << bit
     report = judge(bytes(altered))
-    assert report.indication is not Indication.TOTAL_PASSED
+    if report.indication is Indication.TOTAL_PASSED:
+        # Whose line it was is not signed: one that names another key is nobody's,
+        # and is ignored (C2SP signed-note). It then protects nothing.
+        said = next(check for check in report.checks if check.name == "checkpoint")
+        assert "ML-DSA-44" not in said.evidence.en
     assert_coherent(report)
+
+
+@given(position=st.integers(0, 1 << 20), bit=st.integers(0, 7))
+def test_one_flipped_bit_never_passes_where_ml_dsa_alone_counts(position: int, bit: int) -> None:
+    region, trust, file = strict()
+    altered = bytearray(file)
+    altered[position % len(file)] ^= 1 << bit
+    now = region.clock.now()
+    assert verify(Evidence(licence=file, trust=trust), OFFLINE, now).exit_status == 0
+    report = verify(Evidence(licence=bytes(altered), trust=trust), OFFLINE, now)
+    if report.indication is Indication.TOTAL_PASSED:
+        # The Ed25519 line is nobody's there, whatever it says.
+        lines = file.index("— ".encode())
+        assert lines <= position % len(file) < file.index("— ".encode(), lines + 1)
+    assert_coherent(report)
+
+
+@cache
+def strict() -> tuple[RegionBuilder, TrustSet, bytes]:
+    """Return the same for a verifier that has pinned the parallel root."""
+    region, _, file, _ = signed()
+    return region, region.trust(pq_root=region.hierarchy.parallel.certificate), file
 
 
 @given(licence=st.binary(max_size=300) | st.text(max_size=300))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,7 @@ from yinxin_edge.tls import TlsIdentity
 from yinxin_proto.name import parse_region_code
 from yinxin_proto.suite import ES256, SigningKey
 from yinxin_trust.access import Role
+from yinxin_trust.region import EXAMPLE
 
 CONTEXT = Context("虚构事项审批", case_number="BJ-0001", service_item="SX-01", operator="经办甲")
 SAID: Any = {"reason": "虚构事由", "legal_basis": "虚构法第一条", "context": CONTEXT}
@@ -57,6 +59,13 @@ def connected(
         yinxin.connect(channel=channel, credentials=credentials, clock=running.clock) as client,
     ):
         yield client
+
+
+@pytest.fixture(scope="module", params=["ES256", "SM2"])
+def running(request: pytest.FixtureRequest) -> Iterator[RunningRegion]:
+    """Everything that a department does, in both suites."""
+    with RunningRegion.start(table=replace(EXAMPLE, suite=request.param)) as region:
+        yield region
 
 
 @pytest.fixture(scope="module")

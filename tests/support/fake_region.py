@@ -33,6 +33,7 @@ from yinxin_edge.interceptor import CallLimits
 from yinxin_edge.journal import Journal
 from yinxin_edge.principal import Principal
 from yinxin_edge.server import Server, ServerSettings, Service
+from yinxin_proto import pem as pem_format
 from yinxin_proto.approval import ChangeRequest, IssueRequest, parse_approval, request_digest
 from yinxin_proto.error import (
     ConflictError,
@@ -373,11 +374,9 @@ def request_content(number: str = "虚构证字第00001号", **changes: Any) -> 
 
 def pem(key: SigningKey, passphrase: str | None = None) -> bytes:
     """Return a private key in PEM."""
+    if passphrase is None:
+        return pem_format.encode(pem_format.PRIVATE_KEY, key.to_pkcs8())
     loaded: Any = s.load_der_private_key(key.to_pkcs8(), None)
-    encryption = (
-        s.NoEncryption()
-        if passphrase is None
-        else s.BestAvailableEncryption(passphrase.encode("utf-8"))
-    )
+    encryption = s.BestAvailableEncryption(passphrase.encode("utf-8"))
     data: bytes = loaded.private_bytes(s.Encoding.PEM, s.PrivateFormat.PKCS8, encryption)
     return data

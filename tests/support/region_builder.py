@@ -33,8 +33,9 @@ from yinxin_proto.jose import encode_x5c
 from yinxin_proto.keyrecord import KeyPurpose, KeyRecord, KeyState
 from yinxin_proto.leaf import Opening, evidence_hash
 from yinxin_proto.licence import LicenceFile, build_claims
-from yinxin_proto.logkey import FrozenHead, LogKey, LogKind, Witnesses
+from yinxin_proto.logkey import FrozenHead, LogCosigner, LogKey, LogKind, Witnesses
 from yinxin_proto.merkle import TreeHead
+from yinxin_proto.mldsa import ML_DSA_44
 from yinxin_proto.name import parse_region_code
 from yinxin_proto.note import LineSigner, NoteSigner
 from yinxin_proto.number import IdentifierType
@@ -46,8 +47,9 @@ from yinxin_proto.suite import ES256, SigningKey
 from yinxin_proto.trustlist import Anchors, TrustList
 from yinxin_verifier.assembly import read_revocations, region_trust
 from yinxin_verifier.evidence import TrustSet
-from yinxin_verifier.packfile import Manifest
+from yinxin_verifier.packfile import Manifest, TreeFile
 from yinxin_verifier.path import Hop
+from yinxin_verifier.pinnedtree import Blocks, PinnedTree, layout
 from yinxin_verifier.region import Freshness
 
 CODE = AUTHORITY.organisation_code or ""
@@ -91,7 +93,12 @@ class RegionBuilder:
         self.chain = self.certify(self.key)
         self.status_key: SigningKey = ES256.load_deterministic(302)
         self.status_chain = self.certify_status(self.status_key)
+        self.origin = ORIGIN
         self.log_signer = NoteSigner(name=ORIGIN, key=b"\x05" * 32)
+        self.cosigner_key = ML_DSA_44.load_seed(b"\x06" * 32)
+        self.cosigner: LineSigner | None = self.cosigner_of(ORIGIN)
+        self.past_logs: list[LogKey] = []
+        self.ed25519_broken = False
         self.witness_signers = [self._witness(place) for place in range(self.witnesses)]
         self.leaves: list[bytes] = []
         self.values: dict[int, int] = {}
@@ -100,10 +107,49 @@ class RegionBuilder:
         self.add_key(self.key)
         self.scopes: tuple[TypeScope, ...] = (TypeScope(type=TYPE, not_before=self.since),)
         self.frozen: FrozenHead | None = None
+        self.closed: FrozenHead | None = None
 
     def _witness(self, place: int) -> LineSigner:
         key = Ed25519PrivateKey.from_private_bytes(bytes([100 + place]) * 32)
         return CosignatureSigner(name=f"witness-{place}.example", key=key, clock=self.clock)
+
+    def cosigner_of(self, origin: str) -> CosignatureSigner:
+        """Return the ML-DSA-44 cosigner of a log."""
+        return CosignatureSigner(name=origin, key=self.cosigner_key, clock=self.clock)
+
+    def succeed(self, *, frozen: FrozenHead | None = None) -> None:
+        """Start the next epoch of the log: the same tree, under another key.
+
+        Args:
+            frozen: What the past epoch was frozen at; it was closed at the
+                present head when omitted.
+        """
+        head = self.head()
+        closed = FrozenHead(size=head.size, root=head.root) if frozen is None else None
+        self.past_logs.append(
+            dataclasses.replace(self.log_key(), closed_at=closed, frozen_at=frozen)
+        )
+        kind, epoch = self.origin.rsplit("/", 1)
+        self.origin = f"{kind}/{int(epoch) + 1}"
+        self.log_signer = NoteSigner(name=self.origin, key=bytes([len(self.past_logs)]) * 32)
+        self.cosigner = self.cosigner_of(self.origin)
+
+    def log_key(self) -> LogKey:
+        """Return what the trust list says of the log."""
+        cosigner = None
+        if self.cosigner is not None:
+            key = self.cosigner_key.public_key
+            certificate = self.hierarchy.cosigner_certificate(self.origin, key)
+            cosigner = LogCosigner(vkey=self.cosigner.vkey.to_text(), certificate=certificate)
+        return LogKey(
+            origin=self.origin,
+            kind=LogKind.LICENCES,
+            vkey=self.log_signer.vkey.to_text(),
+            closed_at=self.closed,
+            frozen_at=self.frozen,
+            cosigner=cosigner,
+            ed25519_broken=self.ed25519_broken,
+        )
 
     # --- keys and certificates ------------------------------------------------
 
@@ -244,8 +290,10 @@ class RegionBuilder:
     ) -> bytes:
         """Return the log's signed checkpoint, or an earlier one."""
         head = self.head(size)
-        signers = self.witness_signers if witnesses is None else witnesses
+        signers: Sequence[LineSigner] = self.witness_signers if witnesses is None else witnesses
         log = signer or self.log_signer
+        if self.cosigner is not None and signer is None:
+            signers = [self.cosigner, *signers]
         checkpoint = Checkpoint(
             origin=log.vkey.name, size=head.size, root=head.root if root is None else root
         )
@@ -254,6 +302,15 @@ class RegionBuilder:
     def consistency(self, smaller: int, larger: int) -> tuple[bytes, ...]:
         """Return the proof that ties two sizes of the log."""
         return tuple(merkle.consistency_proof(smaller, larger, self.node))
+
+    def tree_bytes(self, size: int, blocks: Blocks) -> bytes:
+        """Return the tiles of an earlier tree, as a pack carries them."""
+        parts = []
+        for tile in layout(size, blocks):
+            first = tile.index * 256
+            level = 8 * (tile.level or 0)
+            parts += [self.node(level, first + at) for at in range(tile.width)]
+        return b"".join(parts)
 
     def receipt(self, issued: Issued, *, size: int | None = None) -> Receipt:
         """Return a licence's receipt, under the current head or an earlier one."""
@@ -315,6 +372,7 @@ class RegionBuilder:
                 licence=(hierarchy.licences.certificate,),
                 status=(hierarchy.status.certificate,),
                 tls=(hierarchy.tls.certificate,),
+                pq_root=hierarchy.parallel.certificate,
             ),
             authorities=(
                 Authority(
@@ -334,12 +392,8 @@ class RegionBuilder:
                 ),
             ),
             logs=(
-                LogKey(
-                    origin=ORIGIN,
-                    kind=LogKind.LICENCES,
-                    vkey=self.log_signer.vkey.to_text(),
-                    frozen_at=self.frozen,
-                ),
+                *self.past_logs,
+                self.log_key(),
             ),
             witnesses=Witnesses(
                 quorum=len(self.witness_signers),
@@ -355,12 +409,14 @@ class RegionBuilder:
         tokens: Sequence[str] | None = None,
         checkpoint: bytes | None = None,
         proofs: Sequence[tuple[int, int]] = (),
+        trees: Sequence[tuple[int, Blocks]] = (),
+        pq_root: bytes | None = None,
         lifetime: timedelta = timedelta(days=365),
     ) -> TrustSet:
         """Return what a verifier at home believes now, without a repository around it."""
         listed = trust_list or self.trust_list()
         now = int(self.clock.now().timestamp())
-        checkpoints = {ORIGIN: checkpoint or self.checkpoint()} if self.leaves else {}
+        checkpoints = {self.origin: checkpoint or self.checkpoint()} if self.leaves else {}
         home = region_trust(
             listed,
             hop=Hop(region=REGION, domain=listed.domain, root_version=1, trust_version=1),
@@ -368,7 +424,12 @@ class RegionBuilder:
             tokens=[self.status_token()] if tokens is None else tokens,
             revocations=read_revocations(listed, self.crls),
             checkpoints=checkpoints,
-            consistency={(ORIGIN, a, b): self.consistency(a, b) for a, b in proofs},
+            consistency={(self.origin, a, b): self.consistency(a, b) for a, b in proofs},
+            trees=[
+                PinnedTree(self.head(size), blocks, self.tree_bytes(size, blocks))
+                for size, blocks in trees
+            ],
+            pq_root=pq_root,
         )
         return TrustSet(home=home)
 
@@ -390,15 +451,25 @@ class RegionBuilder:
         *,
         repository: PublishedRepository | None = None,
         proofs: Sequence[tuple[int, int]] = (),
+        trees: Sequence[tuple[int, tuple[tuple[int, int], ...]]] = (),
     ) -> dict[str, bytes]:
         """Return the files of an offline pack."""
         published = repository or self.repository()
         manifest = Manifest(
-            checkpoints={ORIGIN: "checkpoints/0"},
-            consistency={(ORIGIN, a, b): self.consistency(a, b) for a, b in proofs},
+            checkpoints={self.origin: "checkpoints/0"},
+            consistency={(self.origin, a, b): self.consistency(a, b) for a, b in proofs},
+            trees={
+                self.head(size): TreeFile(file=f"trees/{place}", blocks=blocks)
+                for place, (size, blocks) in enumerate(trees)
+            },
         )
+        tiles = {
+            f"trees/{place}": self.tree_bytes(size, blocks)
+            for place, (size, blocks) in enumerate(trees)
+        }
         return {
             **published.files,
+            **tiles,
             "pack.json": manifest.to_bytes(),
             "checkpoints/0": self.checkpoint(),
         }

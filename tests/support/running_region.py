@@ -68,11 +68,11 @@ from yinxin_trust.access import Role
 from yinxin_trust.catalogue import add_type, parse_type
 from yinxin_trust.directory import touch
 from yinxin_trust.peerrevocation import PeerRevocation
-from yinxin_trust.region import Region
+from yinxin_trust.region import EXAMPLE, Region
 from yinxin_trust.registration import NewAuthority
 from yinxin_trust.servercertificate import ServerCertificate
 from yinxin_trust.service import CALL_LIMITS, services
-from yinxin_trust.settings import ServerTable
+from yinxin_trust.settings import RegionTable, ServerTable
 from yinxin_trust.transition import Operation
 from yinxin_trust.trustlisting import get_anchors
 
@@ -119,7 +119,12 @@ class RunningRegion:
     @classmethod
     @contextmanager
     def start(
-        cls, database_url: str = "sqlite://", *, limits: CallLimits = CALL_LIMITS, threads: int = 40
+        cls,
+        database_url: str = "sqlite://",
+        *,
+        table: RegionTable = EXAMPLE,
+        limits: CallLimits = CALL_LIMITS,
+        threads: int = 40,
     ) -> Iterator[Self]:
         """Found it, serve it, and take it down again."""
         # TLS reads the machine's clock: the region's begins there, and moves when told to.
@@ -129,6 +134,7 @@ class RunningRegion:
             region = undo.enter_context(
                 Region.in_memory(
                     clock,
+                    region=table,
                     server=ServerTable(sequencing_period=SEQUENCING_PERIOD),
                     database_url=database_url,
                 )
@@ -410,7 +416,8 @@ def _pem(der: bytes) -> bytes:
 
 
 def _found(region: Region) -> dict[str, SigningKey]:
-    keys = {code: ES256.generate() for code in (AUTHORITY, OTHER_AUTHORITY)}
+    suite = region.foundation.suite
+    keys = {code: suite.generate() for code in (AUTHORITY, OTHER_AUTHORITY)}
     with region.storage.write() as conn:
         touch(conn)
         for code in (TYPE, OTHER_TYPE):

@@ -32,10 +32,9 @@ from yinxin_trust.command.clientfolder import Client as EnrolledClient
 from yinxin_trust.command.clientfolder import ClientFolder
 from yinxin_trust.command.enrolment import enrol
 from yinxin_trust.directory import touch
-from yinxin_trust.keysettings import KeysTable
 from yinxin_trust.region import Region
 from yinxin_trust.registration import NewAuthority
-from yinxin_trust.settings import DatabaseTable, RegionTable, ServerTable, Settings
+from yinxin_trust.settings import DatabaseTable, KeysTable, RegionTable, ServerTable, Settings
 
 PASSPHRASE = "an invented passphrase"
 CONTEXT = Context("虚构事项审批", operator="经办甲")

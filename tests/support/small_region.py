@@ -18,7 +18,6 @@ from support.requests import AUTHORITY, OTHER_AUTHORITY, REGION, citizen, docume
 from yinxin_edge.clock import SystemEntropy
 from yinxin_proto.approval import ChangeRequest, IssueRequest, approve
 from yinxin_proto.clock import Entropy
-from yinxin_proto.es256 import ES256
 from yinxin_proto.identifier import LicenceIdentifier
 from yinxin_proto.number import IdentifierType, SubjectNumber
 from yinxin_proto.number import parse as parse_number
@@ -32,8 +31,9 @@ from yinxin_trust.directory import touch
 from yinxin_trust.issuance import IssueCommand
 from yinxin_trust.lifecycle import Lifecycle
 from yinxin_trust.record import LicenceRecord
-from yinxin_trust.region import Region
+from yinxin_trust.region import EXAMPLE, Region
 from yinxin_trust.registration import NewAuthority
+from yinxin_trust.settings import RegionTable
 from yinxin_trust.transition import Operation
 
 TYPE = AUTHORITY + "901"
@@ -97,14 +97,21 @@ class SmallRegion:
     requests_made: int = 0
 
     @classmethod
-    def found(cls, database_url: str = "sqlite://", entropy: Entropy | None = None) -> Self:
+    def found(
+        cls,
+        database_url: str = "sqlite://",
+        entropy: Entropy | None = None,
+        *,
+        table: RegionTable = EXAMPLE,
+    ) -> Self:
         """Found it; close it, or use it as a context manager."""
         clock = FixedClock()
         source = SeededEntropy("small region") if entropy is None else entropy
         with ExitStack() as undo:
-            region = Region.in_memory(clock, source, database_url=database_url)
+            region = Region.in_memory(clock, source, region=table, database_url=database_url)
             undo.callback(region.close)
-            keys = {code: ES256.generate() for code in (AUTHORITY, OTHER_AUTHORITY)}
+            suite = region.foundation.suite
+            keys = {code: suite.generate() for code in (AUTHORITY, OTHER_AUTHORITY)}
             with region.storage.write() as conn:
                 for code in (TYPE, OTHER_TYPE):
                     add_type(conn, parse_type(type_bytes(code)), now_ms=0)

@@ -12,6 +12,7 @@ from yinxin_proto.trustlist import (
     KeyPurpose,
     KeyRecord,
     KeyState,
+    LogCosigner,
     LogKey,
     LogKind,
     Pin,
@@ -26,6 +27,8 @@ DOMAIN = "licence.putian.example"
 ISSUED_AT = 1_767_225_600
 """2026-01-01T00:00:00Z."""
 ORIGIN = f"{DOMAIN}/log/{REGION}/licences/1"
+CLOSED = f"{DOMAIN}/log/{REGION}/licences/2"
+"""The epoch after it, whose key was retired in the ordinary way."""
 CODES = ("113503000000000191", "11350300000000027U")
 """Credit codes whose check digits hold, of bodies that do not exist."""
 TYPE = "11100000MB03271699001"
@@ -39,6 +42,8 @@ def spki(secret: int) -> bytes:
 def vkey(name: str, seed: int, kind: SignatureType = SignatureType.ED25519) -> str:
     """Return a verifier key that nobody holds the private half of."""
     public = hashlib.sha256(f"an invented key {seed}".encode()).digest()
+    if kind is SignatureType.ML_DSA_44_COSIGNATURE:
+        public *= 41
     return VerifierKey(name=name, type=kind, public_key=public).to_text()
 
 
@@ -73,6 +78,20 @@ def pin() -> Pin:
     )
 
 
+def retired_pin() -> Pin:
+    """Return the pin of a key that was retired in the ordinary way."""
+    root = hashlib.sha256(b"an invented smaller tree").digest()
+    return Pin(origin=ORIGIN, n_stop=500, root=root, n_safe=500)
+
+
+def cosigner(origin: str, seed: int) -> LogCosigner:
+    """Return a cosigner that nobody holds the private half of."""
+    return LogCosigner(
+        vkey=vkey(origin, seed, SignatureType.ML_DSA_44_COSIGNATURE),
+        certificate=b"\x30cosigner-%d" % seed,
+    )
+
+
 def trust_list() -> TrustList:
     """Return a list that has every shape of member at least once."""
     return TrustList(
@@ -84,6 +103,7 @@ def trust_list() -> TrustList:
             licence=(b"\x30licence-ca-1", b"\x30licence-ca-2"),
             status=(b"\x30status-ca",),
             tls=(b"\x30tls-ca",),
+            pq_root=b"\x30parallel-root",
         ),
         authorities=(
             Authority(
@@ -97,7 +117,12 @@ def trust_list() -> TrustList:
                 keys=(
                     record(101),
                     record(102, state=KeyState.COMPROMISED, pin=pin()),
-                    record(103, state=KeyState.RETIRED, not_after=ISSUED_AT + 500),
+                    record(
+                        103,
+                        state=KeyState.RETIRED,
+                        not_after=ISSUED_AT + 500,
+                        pin=retired_pin(),
+                    ),
                     record(104, KeyPurpose.APPROVAL),
                     record(105, KeyPurpose.REQUEST, state=KeyState.SUSPENDED),
                 ),
@@ -116,6 +141,15 @@ def trust_list() -> TrustList:
                 origin=f"{DOMAIN}/log/{REGION}/uses/1",
                 kind=LogKind.USES,
                 vkey=vkey(f"{DOMAIN}/log/{REGION}/uses/1", 2),
+                cosigner=cosigner(f"{DOMAIN}/log/{REGION}/uses/1", 4),
+                ed25519_broken=True,
+            ),
+            LogKey(
+                origin=CLOSED,
+                kind=LogKind.LICENCES,
+                vkey=vkey(CLOSED, 5),
+                closed_at=FrozenHead(size=2000, root=bytes(32)),
+                cosigner=cosigner(CLOSED, 6),
             ),
         ),
         witnesses=Witnesses(

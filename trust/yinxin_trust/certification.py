@@ -1,12 +1,14 @@
 """The region's certificate authorities, opened for use.
 
-One register and one CRL each. What an authority's certificate says of a key
-is evidence; who is trusted is in the trust list alone.
+One register and one CRL each, also of one authority's successive keys: the
+second licence CA is ``licence-2``, under a name of its own. What an authority's
+certificate says of a key is evidence; who is trusted is in the trust list alone.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -18,13 +20,16 @@ from yinxin_ca.keystore import Purpose
 from yinxin_ca.profile import LICENCE_CA, STATUS_CA, TLS_CA
 from yinxin_ca.register import Register
 from yinxin_ca.subject import Subject
+from yinxin_proto.certificate import parse
 from yinxin_proto.clock import Clock, Entropy
 from yinxin_proto.jose import x5c_chain
+from yinxin_proto.keyrecord import KeyState
 from yinxin_proto.leaf import evidence_hash
 from yinxin_proto.strict import parse_json
 from yinxin_trust import schema
 from yinxin_trust.directory import touch
-from yinxin_trust.keyring import Keyring
+from yinxin_trust.keyinventory import KeyVersion, known
+from yinxin_trust.keyring import ISSUING_CA, Keyring
 from yinxin_trust.rows import milliseconds
 from yinxin_trust.storage import get_setting, put_setting
 from yinxin_trust.trustlisting import RegionAnchors
@@ -42,6 +47,40 @@ ROOT_CRL_LIFETIME: Final = timedelta(days=400)
 CRLS: Final = (ROOT, *ISSUING)
 """Authorities that publish a revocation list: without the root's, nobody could
 tell whether an issuing authority still stands."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IssuingCa:
+    """One issuing authority under one key."""
+
+    name: str
+    """``licence``, ``status`` or ``tls``."""
+    key: KeyVersion
+
+    @property
+    def label(self) -> str:
+        """What its register and its CRL are called: the name, with the version from 2 on."""
+        return ca_label(self.name, self.key.ref.version)
+
+    @property
+    def certificate(self) -> bytes:
+        """Its own, DER."""
+        return self.key.chain[0]
+
+
+def ca_label(name: str, version: int) -> str:
+    """Return what the register and CRL of one version of an authority are called."""
+    return name if version == 1 else f"{name}-{version}"
+
+
+def issuing_cas(conn: Connection) -> list[IssuingCa]:
+    """Return every issuing authority that was ever published, past ones included."""
+    return [
+        IssuingCa(name=name, key=key)
+        for name, purpose in ISSUING_CA.items()
+        for key in known(conn, purpose)
+    ]
+
 
 RegisterFactory = Callable[[str], Register]
 """Opens the register of the authority of a name."""
@@ -78,16 +117,33 @@ def open_authority(
     registers: RegisterFactory,
     clock: Clock,
     entropy: Entropy,
+    certificate: bytes | None = None,
 ) -> CertificateAuthority:
-    """Open one authority: ``licence``, ``status``, ``tls``, or the offline ``root``."""
+    """Open one authority: ``licence``, ``status``, ``tls``, or the offline ``root``.
+
+    Its key is whichever version the certificate names: ``anchors`` has that of
+    the one that signs now, ``certificate`` may be a past or a coming one's.
+    """
     purpose = Purpose.ROOT if name == ROOT else ISSUING[name][0]
+    own: bytes = getattr(anchors, name) if certificate is None else certificate
+    ref, signer = keyring.signer_of(purpose, parse(own).spki)
     return CertificateAuthority(
-        certificate=getattr(anchors, name),
-        signer=keyring.signer(purpose),
-        register=registers(name),
+        certificate=own,
+        signer=signer,
+        register=registers(ca_label(name, ref.version)),
         clock=clock,
         entropy=entropy,
     )
+
+
+def crl_for(conn: Connection, chain: tuple[bytes, ...]) -> bytes:
+    """Return the newest CRL of whoever issued a chain's leaf; empty where there is none yet."""
+    if len(chain) < 2:
+        return b""
+    for ca in issuing_cas(conn):
+        if ca.certificate == chain[1]:
+            return get_crl(conn, ca.label) or b""
+    return b""
 
 
 def crl_lifetime(name: str) -> timedelta:
@@ -107,8 +163,8 @@ def put_crls(conn: Connection, crls: Mapping[str, bytes], clock: Clock) -> None:
     """Keep the newest CRLs, and the evidence that new licences will commit to."""
     for name, crl in crls.items():
         put_setting(conn, f"crl/{name}", crl.hex())
-    if "licence" in crls:
-        _renew_evidence(conn, crls["licence"], milliseconds(clock.now()))
+    if any(name.partition("-")[0] == "licence" for name in crls):
+        _renew_evidence(conn, milliseconds(clock.now()))
     touch(conn)
 
 
@@ -133,10 +189,14 @@ def put_evidence(conn: Connection, chain: tuple[bytes, ...], crl: bytes, now_ms:
     return digest
 
 
-def _renew_evidence(conn: Connection, crl: bytes, now_ms: int) -> None:
+def _renew_evidence(conn: Connection, now_ms: int) -> None:
     k = schema.authority_key
-    rows = conn.execute(select(k.c.thumbprint, k.c.x5c).where(k.c.purpose == "licence")).all()
+    rows = conn.execute(
+        select(k.c.thumbprint, k.c.x5c).where(
+            k.c.purpose == "licence", k.c.state == KeyState.ACTIVE.value
+        )
+    ).all()
     for row in rows:
         chain = x5c_chain({"x5c": parse_json(row.x5c.encode())})
-        digest = put_evidence(conn, chain, crl, now_ms)
+        digest = put_evidence(conn, chain, crl_for(conn, chain), now_ms)
         conn.execute(update(k).where(k.c.thumbprint == row.thumbprint).values(evidence_hash=digest))

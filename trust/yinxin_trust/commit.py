@@ -16,10 +16,11 @@ from contextlib import contextmanager
 from operator import itemgetter
 from typing import Any, Final
 
-from sqlalchemy import Connection, Table
+from sqlalchemy import Connection, Table, select
 
-from yinxin_proto.error import AlreadyExistsError
+from yinxin_proto.error import AlreadyExistsError, ConflictError
 from yinxin_trust import schema
+from yinxin_trust.keystage import Stage
 from yinxin_trust.rows import Row, RowBatch
 from yinxin_trust.storage import Storage
 
@@ -39,6 +40,7 @@ _ORDER: Final[dict[Table, int]] = {
             schema.licence,
             schema.holding,
             schema.licence_event,
+            schema.key_event,
             schema.log_entry,
             schema.audit,
         )
@@ -55,6 +57,13 @@ _CLAIMED: Final[dict[Table, Callable[[Row], Any]]] = {
 _MAX_ROWS: Final = 20_000
 _PATIENCE: Final = 0.02
 """Seconds that a ready batch waits for those that are being prepared."""
+
+
+_v: Final = schema.key_version.c
+
+
+class KeyFencedError(ConflictError):
+    """A key signed that was withdrawn before what it signed could be stored."""
 
 
 class _Pending:
@@ -106,6 +115,7 @@ class GroupCommitter:
 
         Raises:
             AlreadyExistsError: A claim is taken; `reason` is ``UNIQUE``.
+            KeyFencedError: A licence's key signs no more (``KEY_FENCED``).
             UnavailableError: The database is locked or gone; nothing was written.
             ResourceExhaustedError: The disk is full; nothing was written.
         """
@@ -162,7 +172,7 @@ class GroupCommitter:
                 merged.extend(pending.batch)
         try:
             self._write(merged)
-        except AlreadyExistsError as error:
+        except (AlreadyExistsError, KeyFencedError) as error:
             if len(group) > 1:
                 for pending in group:
                     self._commit_group([pending])
@@ -177,7 +187,27 @@ class GroupCommitter:
 
     def _write(self, batch: RowBatch) -> None:
         with self._storage.write() as conn:
+            _check_keys(conn, batch)
             insert_rows(self._storage, conn, batch)
+
+
+def _check_keys(conn: Connection, batch: RowBatch) -> None:
+    """Refuse licences of a key that was withdrawn while they were being made.
+
+    Their places in the log would be past the end that is pinned for the key.
+    The keys' rows stay locked until the commit: whoever withdraws one of them
+    waits for it, and counts what it stored.
+    """
+    rows = dict(batch.tables()).get(schema.licence, ())
+    used = {row["key_thumbprint"] for row in rows}
+    if not used:
+        return
+    query = select(_v.stage, _v.fenced_ms).where(_v.thumbprint.in_(sorted(used)))
+    for stage, fenced_ms in conn.execute(query.with_for_update(read=True)):
+        if fenced_ms is not None or stage not in (Stage.ACTIVE, Stage.RETIRING):
+            raise KeyFencedError(
+                "the key that signed was withdrawn meanwhile; sign anew", reason="KEY_FENCED"
+            )
 
 
 def insert_rows(storage: Storage, conn: Connection, batch: RowBatch) -> None:

@@ -2,17 +2,18 @@
 
 They are few, read by every call and changed rarely, so each process keeps a
 snapshot and reads one row per call to learn whether it is still true. A
-withdrawn role or a suspended key is therefore withdrawn for the next call.
+withdrawn role or a suspended key is therefore withdrawn for the next call, and
+a key that was taken into use signs from the next call on.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from sqlalchemy import BigInteger, Connection, Row, Text, cast, select, update
+from sqlalchemy import BigInteger, Connection, Row, Text, and_, cast, or_, select, update
 
 from yinxin_ca.keystore import KeyRef, KeyStore, Purpose
 from yinxin_proto.error import FailedPreconditionError, NotFoundError, PermissionDeniedError
@@ -25,6 +26,7 @@ from yinxin_proto.suite import suite
 from yinxin_trust import schema
 from yinxin_trust.access import Principal, Role
 from yinxin_trust.catalogue import Catalogue, load_catalogue
+from yinxin_trust.keystage import Stage
 from yinxin_trust.storage import get_setting, put_setting
 
 _VERSION: Final = "directory_version"
@@ -102,10 +104,15 @@ class Directory:
 
     Args:
         keystore: Holds the authorities' licence-signing keys.
+        on_change: Called in the transaction that saw the records change, before
+            anybody gets the new snapshot.
     """
 
-    def __init__(self, *, keystore: KeyStore) -> None:
+    def __init__(
+        self, *, keystore: KeyStore, on_change: Callable[[Connection], None] | None = None
+    ) -> None:
         self._keystore = keystore
+        self._on_change = on_change
         self._lock = threading.Lock()
         self._snapshot: DirectorySnapshot | None = None
         self._issuers: dict[LicenceKey, Issuer] = {}
@@ -119,6 +126,8 @@ class Directory:
         with self._lock:
             current = self._snapshot
             if current is None or current.version != version:
+                if self._on_change is not None:
+                    self._on_change(conn)
                 current = _load(conn, version)
                 self._snapshot = current
         return current
@@ -166,10 +175,14 @@ def _load(conn: Connection, version: str) -> DirectorySnapshot:
 
 def _load_authorities(conn: Connection) -> dict[str, IssuingAuthority]:
     keys: dict[str, list[Row[*tuple[Any, ...]]]] = {}
-    query = select(schema.authority_key).where(
-        schema.authority_key.c.state == KeyState.ACTIVE.value
+    k, v = schema.authority_key, schema.key_version
+    same = and_(
+        v.c.owner == k.c.authority_code, v.c.purpose == k.c.purpose, v.c.version == k.c.version
     )
-    for row in conn.execute(query.order_by(schema.authority_key.c.version)):
+    # Published is not enough to sign: verifiers may not have heard of the key yet.
+    signs = or_(k.c.purpose != Purpose.LICENCE.value, v.c.stage == Stage.ACTIVE.value)
+    query = select(k).join(v, same).where(k.c.state == KeyState.ACTIVE.value, signs)
+    for row in conn.execute(query.order_by(k.c.version)):
         keys.setdefault(row.authority_code, []).append(row)
     return {
         row.code: _authority(row, keys.get(row.code, []))

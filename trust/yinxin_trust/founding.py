@@ -7,6 +7,7 @@ made beside its final place and moved there when everything is in it.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import Final
 
 from sqlalchemy import Connection
@@ -17,6 +18,7 @@ from yinxin_ca.subject import Subject
 from yinxin_proto.clock import Clock, Entropy
 from yinxin_proto.error import AlreadyExistsError
 from yinxin_proto.keyrecord import KeyPurpose, KeyRecord, KeyState
+from yinxin_proto.vkey import VerifierKey
 from yinxin_trust import schema
 from yinxin_trust.allocation import OPEN_LISTS, open_list
 from yinxin_trust.catalogue import LicenceType, add_type, builtin_types
@@ -29,8 +31,11 @@ from yinxin_trust.certification import (
     open_authority,
     put_crls,
 )
-from yinxin_trust.keyring import Keyring, generate
+from yinxin_trust.keyinventory import KeyVersion, add_active
+from yinxin_trust.keyring import ISSUING_CA, Keyring, generate
+from yinxin_trust.keystage import Stage
 from yinxin_trust.ledger import LICENCES, USES
+from yinxin_trust.logsuccession import log_key_version
 from yinxin_trust.publication import Publication
 from yinxin_trust.relocation import REGION_SETTING
 from yinxin_trust.rows import milliseconds
@@ -43,7 +48,6 @@ from yinxin_trust.trustlisting import (
     build_trust_list,
     key_row,
     put_anchors,
-    put_log_key,
 )
 
 _LOGS: Final = {LICENCES: "licences", USES: "uses"}
@@ -82,12 +86,13 @@ class Founder:
         namespace, now = self.keyring.namespace, self.clock.now()
         put_setting(conn, REGION_SETTING, namespace.code)
         put_anchors(conn, anchors)
+        self._write_keys(conn, anchors)
         self._write_status_key(conn, anchors)
         for log_number, kind in _LOGS.items():
             signer = self.keyring.log_signer(log_number)
             origin = namespace.log_origin(kind, 1)
             create_log(conn, log_number=log_number, origin=origin, signer=signer)
-            put_log_key(conn, log_number=log_number, vkey=signer.vkey.to_text())
+            self._write_log_key(conn, log_number, signer.vkey)
         for _ in range(OPEN_LISTS):
             open_list(conn, uri_prefix=namespace.status_prefix, entropy=self.entropy)
         types = builtin_types()
@@ -105,6 +110,33 @@ class Founder:
                 "catalogue": catalogue_targets(types),
             },
         )
+
+    def _write_keys(self, conn: Connection, anchors: RegionAnchors) -> None:
+        """Record the region's own keys; those that others judge by certificates follow."""
+        certificates = {Purpose.ROOT: anchors.root}
+        certificates |= {key: getattr(anchors, name) for name, key in ISSUING_CA.items()}
+        stores = (self.keyring.online, self.keyring.offline)
+        code = self.keyring.namespace.code
+        apart = (Purpose.STATUS, Purpose.LOG)
+        keys = [
+            KeyVersion(
+                ref=info.ref,
+                suite=info.kind,
+                stage=Stage.ACTIVE,
+                thumbprint=None if info.spki is None else sha256(info.spki).digest(),
+                public=info.spki,
+                chain=tuple(der for der in (certificates.get(info.ref.purpose),) if der),
+            )
+            for store in stores
+            if store is not None
+            for info in store.list()
+            if info.ref.owner == code and info.ref.purpose not in apart
+        ]
+        add_active(conn, keys, milliseconds(self.clock.now()))
+
+    def _write_log_key(self, conn: Connection, log_number: int, vkey: VerifierKey) -> None:
+        key = log_key_version(self.keyring.log_ref(log_number), vkey)
+        add_active(conn, (key,), milliseconds(self.clock.now()))
 
     def _write_status_key(self, conn: Connection, anchors: RegionAnchors) -> None:
         authority = open_authority(
@@ -131,6 +163,15 @@ class Founder:
             not_before=int(self.clock.now().timestamp()),
         )
         conn.execute(schema.authority_key.insert().values(**key_row(version=1, record=record)))
+        version = KeyVersion(
+            ref=self.keyring.ref(Purpose.STATUS),
+            suite=record.suite,
+            stage=Stage.ACTIVE,
+            thumbprint=record.thumbprint,
+            public=key.spki,
+            chain=authority.chain(der),
+        )
+        add_active(conn, (version,), milliseconds(self.clock.now()))
 
     def _crls(self, anchors: RegionAnchors) -> dict[str, bytes]:
         return {

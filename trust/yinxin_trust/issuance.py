@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from sqlalchemy import Connection
@@ -32,7 +32,7 @@ from yinxin_trust import schema
 from yinxin_trust.access import Principal, Role
 from yinxin_trust.allocation import StatusAllocator
 from yinxin_trust.audit import AuditTrail
-from yinxin_trust.commit import GroupCommitter
+from yinxin_trust.commit import GroupCommitter, KeyFencedError
 from yinxin_trust.context import CallContext
 from yinxin_trust.directory import Directory, DirectorySnapshot
 from yinxin_trust.holding import Holding
@@ -115,12 +115,16 @@ class Issuance:
         command.context.check()
         request_claim.check_request_id(command.request_id)
         # Keyed, since a request without its nonce could be guessed and confirmed.
-        digest = self._stores.vault.request_hash(body_hash(command.requests))
-        key = RequestKey(command.caller.principal_id, command.request_id, digest)
+        hashes = self._stores.vault.request_hashes(body_hash(command.requests))
+        key = RequestKey(
+            command.caller.principal_id, command.request_id, hashes[0], tuple(hashes[1:])
+        )
         for _ in range(_ATTEMPTS):
             issued = self._attempt(command, key)
             if issued is not None:
                 return issued
+            # What the records say may be what has changed.
+            command = replace(command, snapshot=None)
         raise UnavailableError(
             "other calls kept registering the same holders; try again", reason="CONTENTION"
         )
@@ -138,6 +142,8 @@ class Issuance:
                     self._stores.committer.commit(batch, seat)
                 except UniqueError as error:
                     self._explain(error, command)
+                    return None
+                except KeyFencedError:
                     return None
                 return [licence.record for licence in minted]
         return self._record_replay(command, replayed)

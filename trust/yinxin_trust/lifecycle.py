@@ -109,8 +109,10 @@ class Lifecycle:
         command.context.check()
         request_claim.check_request_id(command.request_id)
         # Keyed, since a request without its nonce could be guessed and confirmed.
-        digest = self._stores.vault.request_hash(command.body_hash())
-        key = RequestKey(command.caller.principal_id, command.request_id, digest)
+        hashes = self._stores.vault.request_hashes(command.body_hash())
+        key = RequestKey(
+            command.caller.principal_id, command.request_id, hashes[0], tuple(hashes[1:])
+        )
         for _ in range(_ATTEMPTS):
             with self._stores.storage.read() as conn:
                 earlier = request_claim.find_outcome(conn, key)

@@ -177,11 +177,11 @@ def add_rows(
     )
     batch.add(schema.licence_identifier, {"body": identifier.body, **owned})
     number = checked.request.number
-    index = vault.licence_number_index(identifier.type, identifier.issuer, number)
-    batch.add(
-        schema.licence_number,
-        {"key_version": index.key_version, "value": index.value, **owned},
-    )
+    for index in vault.licence_number_claims(identifier.type, identifier.issuer, number):
+        batch.add(
+            schema.licence_number,
+            {"key_version": index.key_version, "value": index.value, **owned},
+        )
     batch.add(
         schema.status_index,
         {"list_number": allocation.list_number, "idx": allocation.reference.index, "value": 0},

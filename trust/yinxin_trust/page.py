@@ -74,11 +74,12 @@ class PageTokens:
     """Makes and reads page tokens.
 
     Args:
-        key: Of the tags; every process of a region has the same.
+        keys: Returns the keys of the tags: the first makes them, the others
+            made some that may come back. Every process of a region has the same.
     """
 
-    def __init__(self, *, key: bytes) -> None:
-        self._key = key
+    def __init__(self, *, keys: Callable[[], Sequence[bytes]]) -> None:
+        self._keys = keys
 
     def page(
         self, found: Sequence[T], size: int, query: Json, cursor_of: Callable[[T], Cursor]
@@ -113,7 +114,7 @@ class PageTokens:
     def issue(self, cursor: Cursor, query: Json) -> str:
         """Return the token of the page after ``cursor``."""
         place = cursor.position.to_bytes(_MOMENT_BYTES, "big", signed=True) + cursor.ref
-        return b64url_encode(place + self._tag(place, query))
+        return b64url_encode(place + _tag(self._keys()[0], place, query))
 
     def read(self, token: str, query: Json) -> Cursor | None:
         """Return the place that a token names; None for the empty one.
@@ -128,7 +129,7 @@ class PageTokens:
         except MalformedError:
             raw = b""
         place, tag = raw[:-_TAG_BYTES], raw[-_TAG_BYTES:]
-        if len(place) < _MOMENT_BYTES or not hmac.compare_digest(tag, self._tag(place, query)):
+        if len(place) < _MOMENT_BYTES or not self._is_ours(tag, place, query):
             raise InvalidArgumentError(
                 "the page cannot be listed",
                 violations=[
@@ -142,6 +143,10 @@ class PageTokens:
         position = int.from_bytes(place[:_MOMENT_BYTES], "big", signed=True)
         return Cursor(position, place[_MOMENT_BYTES:])
 
-    def _tag(self, place: bytes, query: Json) -> bytes:
-        message = sha256(canonical_json(query)).digest() + place
-        return hmac.digest(self._key, message, "sha256")[:_TAG_BYTES]
+    def _is_ours(self, tag: bytes, place: bytes, query: Json) -> bool:
+        return any(hmac.compare_digest(tag, _tag(key, place, query)) for key in self._keys())
+
+
+def _tag(key: bytes, place: bytes, query: Json) -> bytes:
+    message = sha256(canonical_json(query)).digest() + place
+    return hmac.digest(key, message, "sha256")[:_TAG_BYTES]

@@ -14,9 +14,8 @@ from yinxin_proto.clock import Clock
 from yinxin_proto.crl import RevocationList, parse_crl
 from yinxin_proto.error import IntegrityError
 from yinxin_proto.signature import Suite
-from yinxin_trust.certification import get_crl
+from yinxin_trust.certification import get_crl, issuing_cas
 from yinxin_trust.storage import Storage
-from yinxin_trust.trustlisting import get_anchors
 
 LOOK_AGAIN: Final = timedelta(seconds=1)
 
@@ -34,12 +33,12 @@ class PeerRevocation:
         self._storage = storage
         self._suite = suite
         self._clock = clock
-        self._der: bytes | None = None
-        self._list: RevocationList | None = None
+        self._ders: dict[str, bytes] = {}
+        self._lists: dict[bytes, RevocationList] = {}
         self._looked: datetime | None = None
 
     def __call__(self, certificate: Certificate) -> bool:
-        """Tell whether the newest list names the certificate.
+        """Tell whether the newest list of its issuer names the certificate.
 
         Raises:
             IntegrityError: There is no list, or one that the authority did not
@@ -48,14 +47,22 @@ class PeerRevocation:
         now = self._clock.now()
         if self._looked is None or not timedelta(0) <= now - self._looked < LOOK_AGAIN:
             self._look(now)
-        if self._list is None:
+        found = self._lists.get(certificate.issuer)
+        if found is None:
+            # A CA may have come into use since.
+            self._look(now)
+            found = self._lists.get(certificate.issuer)
+        if found is None:
             raise IntegrityError("the database holds no TLS revocation list", reason="TLS_CRL")
-        return self._list.is_revoked(certificate.serial_number, now)
+        return found.is_revoked(certificate.serial_number, now)
 
     def _look(self, now: datetime) -> None:
         with self._storage.read() as conn:
-            der, anchor = get_crl(conn, "tls"), get_anchors(conn).tls
-        if der is not None and der != self._der:
-            self._list = parse_crl(der).verify(parse(anchor), suite=self._suite)
-            self._der = der
+            cas = [ca for ca in issuing_cas(conn) if ca.name == "tls"]
+            held = {ca.label: (get_crl(conn, ca.label), ca.certificate) for ca in cas}
+        for label, (der, anchor) in held.items():
+            if der is not None and der != self._ders.get(label):
+                issuer = parse(anchor)
+                self._lists[issuer.subject] = parse_crl(der).verify(issuer, suite=self._suite)
+                self._ders[label] = der
         self._looked = now

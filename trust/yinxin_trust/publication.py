@@ -8,7 +8,7 @@ of two states, and two processes cannot sign two states of one version.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import datetime
 from typing import Final
 
@@ -19,10 +19,15 @@ from yinxin_proto.clock import Clock
 from yinxin_proto.error import IntegrityError
 from yinxin_proto.repository import RepositoryView
 from yinxin_proto.repository_metadata import DELEGATED
-from yinxin_proto.repository_writer import RepositoryWriter, RoleKeys
-from yinxin_proto.signature import Signer
+from yinxin_proto.repository_writer import RepositoryWriter
 from yinxin_trust import schema
 from yinxin_trust.keyring import Keyring
+from yinxin_trust.repositorykeys import (
+    DELEGATED_PURPOSES,
+    TOP_LEVEL_PURPOSES,
+    repository_keys,
+    role_of_purpose,
+)
 from yinxin_trust.rows import milliseconds
 from yinxin_trust.storage import Storage, put_setting
 
@@ -52,30 +57,25 @@ class Publication:
         """Write version 1 of every role, inside a write transaction."""
         self.lock(conn)
         writer = self._writer(conn)
-        roles = (Purpose.TUF_ROOT, Purpose.TUF_TARGETS, Purpose.TUF_SNAPSHOT)
-        root, targets, snapshot = (self._keyring.signer(role) for role in roles)
-        timestamp = self._keyring.signer(Purpose.TUF_TIMESTAMP)
-        writer.write_root(
-            {
-                "root": _alone(root),
-                "targets": _alone(targets),
-                "snapshot": _alone(snapshot),
-                "timestamp": _alone(timestamp),
-            },
-            signers=[root],
-        )
+        keys = repository_keys(conn, self._keyring)
+        writer.write_root(keys.top_level(), signers=[self._keyring.signer(Purpose.TUF_ROOT)])
         writer.write_targets(
             "targets",
             {TRUST_TARGET: trust_list},
-            signers=[targets],
-            delegations={role: _alone(self._keyring.delegated_signer(role)) for role in DELEGATED},
+            signers=[self._keyring.signer(Purpose.TUF_TARGETS)],
+            delegations=keys.delegated(),
         )
         for role in DELEGATED:
-            self._write_delegated(writer, role, changes.get(role, {}))
+            self._write_delegated(conn, writer, role, changes.get(role, {}))
         self._publish(conn, writer)
 
     def publish(
-        self, conn: Connection, changes: Changes, *, trust_list: bytes | None = None
+        self,
+        conn: Connection,
+        changes: Changes,
+        *,
+        trust_list: bytes | None = None,
+        roles: Collection[Purpose] = (),
     ) -> None:
         """Sign and store the next state, inside a write transaction.
 
@@ -84,28 +84,44 @@ class Publication:
             changes: What changes in the delegated roles; a role that is named
                 is signed anew even if nothing in it changes.
             trust_list: A new trust list; needs the offline keys.
+            roles: Purposes of the repository's own keys that changed: what
+                names them is signed anew, and so is what they sign. Needs the
+                offline keys.
         """
         self.lock(conn)
         writer = self._writer(conn)
-        if trust_list is not None:
+        keyring = self._keyring.at(conn)
+        if not TOP_LEVEL_PURPOSES.isdisjoint(roles):
+            keys = repository_keys(conn, keyring)
+            writer.write_root(keys.top_level(), signers=keys.root_signers(keyring))
+        again = DELEGATED_PURPOSES.intersection(roles)
+        if trust_list is not None or again or Purpose.TUF_TARGETS in roles:
             writer.write_targets(
                 "targets",
-                {TRUST_TARGET: trust_list},
-                signers=[self._keyring.signer(Purpose.TUF_TARGETS)],
+                {} if trust_list is None else {TRUST_TARGET: trust_list},
+                signers=[keyring.signer(Purpose.TUF_TARGETS)],
+                delegations=repository_keys(conn, keyring).delegated() if again else None,
             )
-        for role, targets in changes.items():
-            self._write_delegated(writer, role, targets)
+        renewed: Changes = {role_of_purpose(purpose): {} for purpose in again}
+        for role, targets in {**renewed, **changes}.items():
+            self._write_delegated(conn, writer, role, targets)
         self._publish(conn, writer)
 
     def _write_delegated(
-        self, writer: RepositoryWriter, role: str, targets: Mapping[str, bytes | None]
+        self,
+        conn: Connection,
+        writer: RepositoryWriter,
+        role: str,
+        targets: Mapping[str, bytes | None],
     ) -> None:
-        writer.write_targets(role, targets, signers=[self._keyring.delegated_signer(role)])
+        signer = self._keyring.at(conn).delegated_signer(role)
+        writer.write_targets(role, targets, signers=[signer])
 
     def _publish(self, conn: Connection, writer: RepositoryWriter) -> None:
+        keyring = self._keyring.at(conn)
         files = writer.publish(
-            snapshot=[self._keyring.signer(Purpose.TUF_SNAPSHOT)],
-            timestamp=[self._keyring.signer(Purpose.TUF_TIMESTAMP)],
+            snapshot=[keyring.signer(Purpose.TUF_SNAPSHOT)],
+            timestamp=[keyring.signer(Purpose.TUF_TIMESTAMP)],
         )
         now_ms = milliseconds(self._clock.now())
         for path, content in files.items():
@@ -122,10 +138,6 @@ class Publication:
         """
         # SQLite has one writer; on PostgreSQL the row's lock makes it one here too.
         put_setting(conn, _LOCK, self._clock.now().isoformat())
-
-
-def _alone(signer: Signer) -> RoleKeys:
-    return RoleKeys(keys=(signer.public_key,))
 
 
 def reader(conn: Connection) -> Callable[[str], bytes | None]:

@@ -15,17 +15,19 @@ from sqlalchemy import Connection
 from yinxin_proto.clock import Clock, Entropy
 from yinxin_proto.repository import DELEGATED, Expiry, RepositoryView
 from yinxin_trust.certification import (
-    CRLS,
-    ISSUING,
+    ROOT,
+    IssuingCa,
     RegisterFactory,
     crl_lifetime,
     crl_targets,
     get_crl,
     is_crl_due,
+    issuing_cas,
     open_authority,
     put_crls,
 )
 from yinxin_trust.keyring import Keyring
+from yinxin_trust.keystage import Stage
 from yinxin_trust.publication import Publication, first_root, reader
 from yinxin_trust.region import Region
 from yinxin_trust.status import StatusSigner
@@ -108,14 +110,18 @@ class Refresher:
         return changes if changes or aged else None
 
     def _crls(self, conn: Connection, view: RepositoryView, now: datetime) -> _Targets:
+        cas = issuing_cas(conn)
         signed = {
-            name: self._sign_crl(conn, name)
-            for name in ISSUING
-            if is_crl_due(get_crl(conn, name), name, now)
+            ca.label: self._sign_crl(conn, ca)
+            for ca in cas
+            # A destroyed key has signed its last list, which holds to its CA's end.
+            if ca.key.stage is not Stage.DESTROYED
+            and is_crl_due(get_crl(conn, ca.label), ca.name, now)
         }
         if signed:
             put_crls(conn, signed, self._clock)
-        held = {name: crl for name in CRLS if (crl := get_crl(conn, name)) is not None}
+        labels = (ROOT, *(ca.label for ca in cas))
+        held = {name: crl for name in labels if (crl := get_crl(conn, name)) is not None}
         published = set(view.paths("crl"))
         return {
             path: crl
@@ -123,16 +129,17 @@ class Refresher:
             if path not in published or view.target(path) != crl
         }
 
-    def _sign_crl(self, conn: Connection, name: str) -> bytes:
+    def _sign_crl(self, conn: Connection, ca: IssuingCa) -> bytes:
         authority = open_authority(
-            name,
+            ca.name,
             anchors=get_anchors(conn),
-            keyring=self._keyring,
+            certificate=ca.certificate,
+            keyring=self._keyring.at(conn),
             registers=self._registers,
             clock=self._clock,
             entropy=self._entropy,
         )
-        return authority.sign_crl(lifetime=crl_lifetime(name))
+        return authority.sign_crl(lifetime=crl_lifetime(ca.name))
 
 
 def refresh(region: Region) -> bool:

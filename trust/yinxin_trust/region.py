@@ -9,8 +9,8 @@ from __future__ import annotations
 import os
 import shutil
 import socket
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -23,7 +23,7 @@ from yinxin_ca.register import InMemoryRegister, Register
 from yinxin_ca.software import in_memory_key_store
 from yinxin_edge.clock import SystemClock, SystemEntropy
 from yinxin_edge.database import Database
-from yinxin_edge.lease import LeaseOffice
+from yinxin_edge.lease import Lease, LeaseOffice
 from yinxin_proto.clock import Clock, Entropy
 from yinxin_proto.error import AlreadyExistsError, ConfigurationError, UnavailableError
 from yinxin_proto.signature import Suite
@@ -47,8 +47,17 @@ from yinxin_trust.publication import Publication
 from yinxin_trust.receipt_waiter import ReceiptWaiter
 from yinxin_trust.registration import Registrar
 from yinxin_trust.relocation import require_home
+from yinxin_trust.rotation.engine import Interruption, Rotation, uninterrupted
+from yinxin_trust.rotation.plan import Bench
 from yinxin_trust.sequencer import Sequencer
-from yinxin_trust.settings import RegionTable, ServerTable, Settings, load_settings, write_settings
+from yinxin_trust.settings import (
+    KeysTable,
+    RegionTable,
+    ServerTable,
+    Settings,
+    load_settings,
+    write_settings,
+)
 from yinxin_trust.storage import Storage
 from yinxin_trust.subject import SubjectDirectory
 from yinxin_trust.suites import RegionSuites
@@ -57,7 +66,7 @@ from yinxin_trust.vault import Vault
 OFFLINE: Final = "offline"
 REGISTERS: Final = "registers"
 _LEASE_TERM: Final = timedelta(seconds=10)
-_EXAMPLE: Final = RegionTable(
+EXAMPLE: Final = RegionTable(
     code="350300", domain="putian.example", name="莆田市（示例）", suite="ES256"
 )
 
@@ -117,14 +126,15 @@ class Region:
         self.keyring = foundation.keyring
         self.clock = foundation.clock
         self.entropy = foundation.entropy
-        self.vault: Vault = self.keyring.vault(
-            entropy=self.entropy, cipher=cipher_for(foundation.suites)
-        )
+        with self.storage.read() as conn:
+            self.vault: Vault = self.keyring.at(conn).vault(
+                entropy=self.entropy, cipher=cipher_for(foundation.suites)
+            )
         self.committer = GroupCommitter(storage=self.storage)
-        self.directory = Directory(keystore=self.keyring.online)
+        self.directory = Directory(keystore=self.keyring.online, on_change=self.vault.refresh)
         self.audit = AuditTrail(clock=self.clock, entropy=self.entropy)
         self.subjects = SubjectDirectory(vault=self.vault, clock=self.clock, entropy=self.entropy)
-        self.pages = PageTokens(key=self.vault.derive("page-tokens"))
+        self.pages = PageTokens(keys=lambda: self.vault.derive("page-tokens"))
         self.holding = Holding(subjects=self.subjects, namespace=self.namespace, pages=self.pages)
         self.allocator = StatusAllocator(
             storage=self.storage, uri_prefix=self.namespace.status_prefix, entropy=self.entropy
@@ -146,6 +156,7 @@ class Region:
             quiet=self.settings.server.sequencing_period * 0.8,
         )
         self._sequencers: dict[int, Sequencer] = {}
+        self._leases: dict[int, Lease] = {}
 
     def _issuance(self) -> Issuance:
         stores = IssuanceStores(
@@ -181,6 +192,9 @@ class Region:
         Raises:
             UnavailableError: Another process holds the lease (``LEASE_HELD``).
         """
+        return self._sequencer(log_number, self._lease(log_number))
+
+    def _lease(self, log_number: int) -> Lease:
         office = LeaseOffice(
             database=self.storage.database,
             table=schema.lease,
@@ -191,12 +205,12 @@ class Region:
         lease = office.acquire(f"sequencer/{log_number}")
         if lease is None:
             raise UnavailableError("another process sequences this log", reason="LEASE_HELD")
-        return Sequencer(
-            storage=self.storage,
-            log_number=log_number,
-            signer=self.keyring.log_signer(log_number),
-            lease=lease,
-        )
+        return lease
+
+    def _sequencer(self, log_number: int, lease: Lease) -> Sequencer:
+        with self.storage.read() as conn:
+            signer = self.keyring.at(conn).log_signer(log_number)
+        return Sequencer(storage=self.storage, log_number=log_number, signer=signer, lease=lease)
 
     def sequence(self, log_number: int = LICENCES) -> int:
         """Sequence what waits, here and now; return how many entries were placed.
@@ -204,8 +218,46 @@ class Region:
         For regions without a sequencing process: in memory, at the command line.
         """
         if log_number not in self._sequencers:
-            self._sequencers[log_number] = self.sequencer(log_number)
+            lease = self._leases.get(log_number) or self._lease(log_number)
+            self._leases[log_number] = lease
+            self._sequencers[log_number] = self._sequencer(log_number, lease)
         return self._sequencers[log_number].run_once()
+
+    @contextmanager
+    def borrow_lease(self, log_number: int) -> Iterator[Lease]:
+        """Hold a log's lease for what is done in the block: its key may change there.
+
+        Raises:
+            UnavailableError: Another process holds it (``LEASE_HELD``).
+        """
+        own = self._leases.get(log_number)
+        lease = own or self._lease(log_number)
+        try:
+            yield lease
+        finally:
+            # Whoever sequences next asks anew whose key signs.
+            self._sequencers.pop(log_number, None)
+            if own is None:
+                lease.release()
+
+    def rotation(self, interruption: Interruption = uninterrupted) -> Rotation:
+        """Return what rotates the region's keys."""
+        bench = Bench(
+            storage=self.storage,
+            keyring=self.keyring,
+            registers=self.foundation.registers,
+            vault=self.vault,
+            clock=self.clock,
+            entropy=self.entropy,
+        )
+        return Rotation(
+            bench=bench,
+            settings=self.settings.keys,
+            audit=self.audit,
+            registrar=self.registrar,
+            borrow_lease=self.borrow_lease,
+            interruption=interruption,
+        )
 
     def close(self) -> None:
         """Turn away who waits for a receipt, and close the database."""
@@ -229,13 +281,14 @@ class Region:
         clock: Clock | None = None,
         entropy: Entropy | None = None,
         *,
-        region: RegionTable = _EXAMPLE,
+        region: RegionTable = EXAMPLE,
         server: ServerTable | None = None,
+        keys: KeysTable | None = None,
         database_url: str = "sqlite://",
     ) -> Self:
         """Found a region that is gone when closed; everything in it is real."""
         clock, entropy = clock or SystemClock(), entropy or SystemEntropy()
-        settings = Settings(region=region, server=server or ServerTable())
+        settings = Settings(region=region, server=server or ServerTable(), keys=keys or KeysTable())
         foundation = Foundation(
             settings=settings,
             storage=Storage(Database.open(database_url)),

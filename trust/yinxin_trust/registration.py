@@ -6,7 +6,7 @@ approval key never is: the authority hands over the public half alone.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, func, select, update
@@ -32,6 +32,7 @@ from yinxin_trust.catalogue import load_catalogue
 from yinxin_trust.certification import (
     ROOT,
     RegisterFactory,
+    crl_for,
     crl_lifetime,
     crl_targets,
     get_crl,
@@ -41,8 +42,10 @@ from yinxin_trust.certification import (
     put_evidence,
 )
 from yinxin_trust.directory import touch
+from yinxin_trust.keyinventory import KeyVersion, add_active
 from yinxin_trust.keyring import Keyring
-from yinxin_trust.publication import Publication
+from yinxin_trust.keystage import Stage
+from yinxin_trust.publication import Changes, Publication
 from yinxin_trust.rows import milliseconds
 from yinxin_trust.storage import Storage
 from yinxin_trust.trustlisting import build_trust_list, get_anchors, key_row, scopes_json
@@ -161,7 +164,7 @@ class Registrar:
                 created_ms=now_ms,
             )
         )
-        evidence = put_evidence(conn, chain, get_crl(conn, "licence") or b"", now_ms)
+        evidence = put_evidence(conn, chain, crl_for(conn, chain), now_ms)
         keys = (
             (KeyPurpose.LICENCE, licence_key, tuple(encode_x5c(chain)), evidence),
             (KeyPurpose.APPROVAL, authority.approval_key, (), None),
@@ -182,16 +185,38 @@ class Registrar:
                 evidence_hash=digest,
             )
             conn.execute(schema.authority_key.insert().values(**row))
+            version = KeyVersion(
+                ref=KeyRef(authority.code, Purpose(purpose.value)),
+                suite=record.suite,
+                stage=Stage.ACTIVE,
+                thumbprint=record.thumbprint,
+                public=key.spki,
+                chain=chain if purpose is KeyPurpose.LICENCE else (),
+            )
+            add_active(conn, (version,), now_ms)
         touch(conn)
         self.publish_trust(conn)
 
-    def publish_trust(self, conn: Connection) -> None:
+    def publish_trust(
+        self,
+        conn: Connection,
+        *,
+        also: Changes | None = None,
+        roles: Collection[Purpose] = (),
+    ) -> None:
         """Sign and publish the trust list as the records make it, in one transaction.
 
         The root's revocation list is renewed along with it when it is due.
+
+        Args:
+            conn: The transaction.
+            also: What else is published with it.
+            roles: Purposes of the repository's own keys that changed.
         """
         now = self.clock.now()
-        changes: dict[str, dict[str, bytes | None]] = {}
+        changes: dict[str, dict[str, bytes | None]] = {
+            role: dict(targets) for role, targets in (also or {}).items()
+        }
         if is_crl_due(get_crl(conn, ROOT), ROOT, now):
             root = open_authority(
                 ROOT,
@@ -203,10 +228,10 @@ class Registrar:
             )
             crls = {ROOT: root.sign_crl(lifetime=crl_lifetime(ROOT))}
             put_crls(conn, crls, self.clock)
-            changes["crl"] = crl_targets(crls)
+            changes.setdefault("crl", {}).update(crl_targets(crls))
         trust_list = build_trust_list(conn, self.keyring.namespace, now)
         Publication(storage=self.storage, keyring=self.keyring, clock=self.clock).publish(
-            conn, changes, trust_list=trust_list.to_bytes()
+            conn, changes, trust_list=trust_list.to_bytes(), roles=roles
         )
 
     def add_principal(

@@ -34,6 +34,8 @@ class RequestKey:
     caller: str
     request_id: str
     body_hash: bytes
+    earlier_hashes: tuple[bytes, ...] = ()
+    """The same body's under keys that were replaced since it may have come first."""
 
 
 def check_request_id(request_id: str) -> None:
@@ -63,7 +65,7 @@ def find_outcome(conn: Connection, key: RequestKey) -> bytes | None:
     if row is None:
         return None
     body_hash, outcome = row
-    if bytes(body_hash) != key.body_hash:
+    if bytes(body_hash) not in (key.body_hash, *key.earlier_hashes):
         raise ConflictError(
             "this request_id was used before with another body; take a new one",
             reason="REQUEST_ID_REUSED",

@@ -338,6 +338,53 @@ authority_key: Final = Table(
     UniqueConstraint("authority_code", "purpose", "version"),
 )
 
+key_version: Final = Table(
+    "key_version",
+    metadata,
+    Column("owner", Text, nullable=False, comment="region, log, or an authority's credit code"),
+    Column("purpose", Text, nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("suite", Text, nullable=False, comment="of the key pair; ``secret`` or ``Ed25519``"),
+    Column("stage", Text, nullable=False),
+    Column("thumbprint", LargeBinary(32), comment="of the public half; absent for a secret"),
+    Column("public", LargeBinary, comment="SPKI, or the verifier key of a log"),
+    Column("chain", Text, nullable=False, comment="JSON: base64 DER, leaf first; may be empty"),
+    Column("ending", Text, comment="JSON: the tree within which a retired key signed"),
+    Column("fenced_ms", BigInteger, comment="nothing that it signed is stored from then on"),
+    Column("prepared_ms", BigInteger, nullable=False),
+    Column("published_ms", BigInteger),
+    Column("activated_ms", BigInteger),
+    Column("retiring_ms", BigInteger),
+    Column("retired_ms", BigInteger),
+    Column("destroyed_ms", BigInteger),
+    Column("stopped_ms", BigInteger, comment="suspended or declared compromised"),
+    PrimaryKeyConstraint("owner", "purpose", "version"),
+    Index(
+        "uq_key_version_active",
+        "owner",
+        "purpose",
+        unique=True,
+        sqlite_where=text("stage = 'active'"),
+        postgresql_where=text("stage = 'active'"),
+    ),
+    Index("ix_key_version_thumbprint", "thumbprint"),
+)
+
+key_event: Final = Table(
+    "key_event",
+    metadata,
+    Column("entry", LargeBinary(32), nullable=False, comment="what the log holds"),
+    Column("thumbprint", LargeBinary(32), nullable=False),
+    Column("purpose", Text, nullable=False),
+    Column("event", Text, nullable=False, comment="the stage that the key entered"),
+    Column("effective_ms", BigInteger, nullable=False),
+    Column("trust_list_version", BigInteger, nullable=False),
+    Column("evidence_hash", LargeBinary(32)),
+    Column("salt", LargeBinary(32), nullable=False),
+    PrimaryKeyConstraint("entry"),
+    Index("ix_key_event_thumbprint", "thumbprint"),
+)
+
 principal: Final = Table(
     "principal",
     metadata,

@@ -14,7 +14,7 @@ from typing import Final
 from yinxin_edge.config import load, load_file
 from yinxin_proto.error import ConfigurationError
 from yinxin_proto.suite import suite
-from yinxin_trust.keysettings import KeysTable, Pkcs11Table, RemoteTable, SdfTable
+from yinxin_trust.keysettings import Pkcs11Table, RemoteTable, SdfTable, StoresTable
 from yinxin_trust.namespace import Namespace
 from yinxin_trust.suites import RegionSuites
 
@@ -71,6 +71,45 @@ class ServerTable:
             raise ConfigurationError("workers: 1 to 256, threads: 1 to 1024", reason="SERVER")
         if self.sequencing_period < timedelta(milliseconds=10):
             raise ConfigurationError("sequencing_period: 10ms at least", reason="SERVER")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeysTable(StoresTable):
+    """``[keys]``: where keys are, when they are due, how long a rotation's steps wait."""
+
+    publish_wait: timedelta = timedelta(days=1)
+    """From publication to first use. What a verifier holds of the repository is
+    at most as old as its timestamp role lives: a day. Only then does everybody
+    know a key who has to judge it."""
+    settle: timedelta = timedelta(minutes=10)
+    """From the last use to whatever relies on there being no more: longer than
+    any call may take."""
+    destroy_after: timedelta = timedelta(days=30)
+    """From retirement to destruction; backups of the database that need a key
+    are of no use after it."""
+    licence: timedelta = timedelta(days=730)
+    """How old keys may become, by purpose: those that sign licences;"""
+    approval: timedelta = timedelta(days=730)
+    """those by which authorities approve;"""
+    status: timedelta = timedelta(days=300)
+    """the one that signs status lists;"""
+    log: timedelta = timedelta(days=1825)
+    """the logs';"""
+    authority: timedelta = timedelta(days=2920)
+    """the issuing CAs';"""
+    repository: timedelta = timedelta(days=700)
+    """the trust repository's roles';"""
+    server: timedelta = timedelta(days=365)
+    """the servers';"""
+    secret: timedelta = timedelta(days=730)
+    """those that index numbers and wrap data keys."""
+
+    def __post_init__(self) -> None:
+        # By name: dataclass made this class anew for its slots, and super() knows the old one.
+        StoresTable.__post_init__(self)
+        waits = (self.publish_wait, self.settle, self.destroy_after)
+        if min(waits) < timedelta(0):
+            raise ConfigurationError("[keys]: a wait is not negative", reason="KEYS")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -187,7 +226,8 @@ def load_keys(path: Path) -> KeysTable:
     def absolute(name: str) -> str:
         return str(beside / name) if name else ""
 
-    return KeysTable(
+    return replace(
+        keys,
         pkcs11=replace(keys.pkcs11, pin_file=absolute(keys.pkcs11.pin_file)),
         sdf=replace(keys.sdf, code_file=absolute(keys.sdf.code_file)),
         remote=replace(keys.remote, credentials=absolute(keys.remote.credentials)),
@@ -199,10 +239,12 @@ class _KeysFile:
     keys: KeysTable
 
 
-def keys_lines(keys: KeysTable) -> list[str]:
-    """Return ``[keys]`` as TOML, one line each."""
+def keys_lines(keys: StoresTable) -> list[str]:
+    """Return where keys are as TOML, one line each."""
     return [
-        line for item in fields(keys) for line in _store_lines(item.name, getattr(keys, item.name))
+        line
+        for item in fields(StoresTable)
+        for line in _store_lines(item.name, getattr(keys, item.name))
     ]
 
 

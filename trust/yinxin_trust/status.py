@@ -156,10 +156,14 @@ class StatusSigner:
         self._keyring = keyring
         self._clock = clock
 
-    def sign_due(self, conn: Connection) -> dict[str, bytes | None]:
+    def sign_due(self, conn: Connection, *, every: bool = False) -> dict[str, bytes | None]:
         """Sign and keep a token for every list that is not up to date.
 
         Must run inside a write transaction.
+
+        Args:
+            conn: The transaction.
+            every: Sign the lists that are up to date too: their key changed.
 
         Returns:
             Repository targets of the ``status`` role by name.
@@ -168,7 +172,7 @@ class StatusSigner:
         lists = schema.status_list.c
         targets: dict[str, bytes | None] = {}
         for row in conn.execute(select(lists.list_number, lists.uri, lists.changes)):
-            if self._is_due(conn, row, head.size):
+            if self._is_due(conn, row, head.size) or every:
                 token = self._sign(conn, row, head.size)
                 targets[f"status/{row.list_number}.jwt"] = token.encode()
         return targets
@@ -223,7 +227,7 @@ class StatusSigner:
         chain = [
             bytes.fromhex(der) for der in parse_json(require_setting(conn, STATUS_CHAIN).encode())
         ]
-        return token, token.sign(self._keyring.signer(Purpose.STATUS), chain)
+        return token, token.sign(self._keyring.at(conn).signer(Purpose.STATUS), chain)
 
     def _issue_time(self, conn: Connection, list_number: int) -> datetime:
         """Return now, whole seconds, but never before the newest token.

@@ -76,6 +76,7 @@ class SubjectDirectory:
         self, conn: Connection, numbers: Iterable[SubjectNumber]
     ) -> dict[SubjectNumber, Subject]:
         """Return the known subjects among ``numbers``, in one query per thousand."""
+        self._vault.refresh(conn)
         index = {self._vault.subject_index(number): number for number in numbers}
         wanted = list(index)
         found: dict[SubjectNumber, Subject] = {}
@@ -158,7 +159,7 @@ class SubjectDirectory:
         name: str,
         kind: Kind | None = None,
     ) -> Subject:
-        key, wrapped = self._vault.new_key()
+        key, wrapped, kek_version = self._vault.new_key()
         subject = Subject(self._entropy.token(REF_BYTES), key)
         now_ms = milliseconds(self._clock.now())
         sealed = seal_profile(
@@ -171,7 +172,7 @@ class SubjectDirectory:
             schema.subject,
             {
                 "subject_ref": subject.ref,
-                "kek_version": self._vault.kek_version,
+                "kek_version": kek_version,
                 "wrapped_key": wrapped,
                 "sealed_profile": sealed,
                 "created_ms": now_ms,
@@ -182,16 +183,16 @@ class SubjectDirectory:
 
     def _index(self, batch: RowBatch, subject: Subject, numbers: Iterable[SubjectNumber]) -> None:
         for number in numbers:
-            entry = self._vault.subject_index(number)
-            batch.add(
-                schema.identifier_index,
-                {
-                    "kind": entry.kind,
-                    "key_version": entry.key_version,
-                    "value": entry.value,
-                    "subject_ref": subject.ref,
-                },
-            )
+            for entry in self._vault.subject_claims(number):
+                batch.add(
+                    schema.identifier_index,
+                    {
+                        "kind": entry.kind,
+                        "key_version": entry.key_version,
+                        "value": entry.value,
+                        "subject_ref": subject.ref,
+                    },
+                )
 
     def link(
         self,

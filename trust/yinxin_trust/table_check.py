@@ -52,6 +52,7 @@ ENTRY_SOURCES: Final[Mapping[int, tuple[EntrySource, ...]]] = {
     LICENCES: (
         EntrySource(schema.licence, schema.licence.c.entry),
         EntrySource(schema.licence_event, schema.licence_event.c.entry),
+        EntrySource(schema.key_event, schema.key_event.c.entry),
     ),
 }
 """By log: every kind of row that stands behind an entry. A new kind is one line here;

@@ -12,12 +12,14 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, select
 
-from yinxin_proto.keyrecord import KeyPurpose, KeyRecord, KeyState
-from yinxin_proto.logkey import LogKey, LogKind
+from yinxin_ca.keystore import Purpose
+from yinxin_proto.keyrecord import KeyPurpose, KeyRecord, KeyState, Pin
+from yinxin_proto.logkey import FrozenHead, LogKey, LogKind
 from yinxin_proto.scope import Authority, TypeScope
 from yinxin_proto.strict import canonical_json, parse_json
 from yinxin_proto.trustlist import Anchors, TrustList
 from yinxin_trust import schema
+from yinxin_trust.keyinventory import KeyVersion, known
 from yinxin_trust.namespace import Namespace
 from yinxin_trust.storage import put_setting, require_setting
 
@@ -28,7 +30,7 @@ _REGION = ""
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RegionAnchors:
-    """The region's CA certificates, DER."""
+    """The certificates of the CAs that sign now, DER."""
 
     root: bytes
     licence: bytes
@@ -49,9 +51,9 @@ def get_anchors(conn: Connection) -> RegionAnchors:
     )
 
 
-def put_log_key(conn: Connection, *, log_number: int, vkey: str) -> None:
-    """Write a log's verifier key, inside a write transaction."""
-    put_setting(conn, f"vkey/{log_number}", vkey)
+def put_anchor(conn: Connection, name: str, certificate: bytes) -> None:
+    """Let another CA of a name sign from now on, inside a write transaction."""
+    put_setting(conn, f"ca/{name}", certificate.hex())
 
 
 def build_trust_list(conn: Connection, namespace: Namespace, now: datetime) -> TrustList:
@@ -59,8 +61,10 @@ def build_trust_list(conn: Connection, namespace: Namespace, now: datetime) -> T
     anchors = get_anchors(conn)
     keys: dict[str, list[KeyRecord]] = {}
     order = (schema.authority_key.c.authority_code, schema.authority_key.c.thumbprint)
+    pins = _pins(conn)
     for row in conn.execute(select(schema.authority_key).order_by(*order)):
-        keys.setdefault(row.authority_code, []).append(_key_record(row))
+        pin = pins.get(bytes(row.thumbprint))
+        keys.setdefault(row.authority_code, []).append(_key_record(row, pin))
     authorities = conn.execute(select(schema.authority).order_by(schema.authority.c.code))
     return TrustList(
         region=namespace.code,
@@ -68,9 +72,9 @@ def build_trust_list(conn: Connection, namespace: Namespace, now: datetime) -> T
         issued_at=int(now.timestamp()),
         anchors=Anchors(
             root=anchors.root,
-            licence=(anchors.licence,),
-            status=(anchors.status,),
-            tls=(anchors.tls,),
+            licence=_certificates(conn, Purpose.LICENCE_CA),
+            status=_certificates(conn, Purpose.STATUS_CA),
+            tls=_certificates(conn, Purpose.TLS_CA),
         ),
         authorities=tuple(_authority(row, keys.get(row.code, ())) for row in authorities),
         status_keys=tuple(keys.get(_REGION, ())),
@@ -78,17 +82,36 @@ def build_trust_list(conn: Connection, namespace: Namespace, now: datetime) -> T
     )
 
 
+def _certificates(conn: Connection, purpose: Purpose) -> tuple[bytes, ...]:
+    """Return every CA of a purpose that was ever published: licences outlive their CA's key."""
+    return tuple(key.chain[0] for key in known(conn, purpose) if key.chain)
+
+
+def _pins(conn: Connection) -> dict[bytes, Pin]:
+    """Return the trees within which retired keys signed, by the keys' thumbprints."""
+    v = schema.key_version.c
+    query = select(v.thumbprint, v.ending).where(
+        v.ending.is_not(None), v.thumbprint.is_not(None), v.purpose != Purpose.LOG.value
+    )
+    return {
+        bytes(thumbprint): Pin.from_json(parse_json(ending.encode()), "ending")
+        for thumbprint, ending in conn.execute(query)
+    }
+
+
 def _logs(conn: Connection) -> list[LogKey]:
-    h = schema.log_head.c
-    kinds = {1: LogKind.LICENCES, 2: LogKind.USES}
-    return [
-        LogKey(
-            origin=row.origin,
-            kind=kinds[row.log_number],
-            vkey=require_setting(conn, f"vkey/{row.log_number}"),
-        )
-        for row in conn.execute(select(h.log_number, h.origin).order_by(h.log_number))
-    ]
+    """Return every epoch of every log: the ones before stand as far as they went."""
+    return [_log_key(key) for key in known(conn, Purpose.LOG)]
+
+
+def _log_key(key: KeyVersion) -> LogKey:
+    vkey = (key.public or b"").decode("ascii")
+    return LogKey(
+        origin=vkey.split("+")[0],
+        kind=LogKind(key.ref.owner.partition("-")[2]),
+        vkey=vkey,
+        closed_at=None if key.ending is None else FrozenHead.from_json(key.ending, "ending"),
+    )
 
 
 def _authority(row: Row[*tuple[Any, ...]], keys: list[KeyRecord] | tuple[()]) -> Authority:
@@ -107,7 +130,7 @@ def scopes_json(scopes: tuple[TypeScope, ...]) -> str:
     return canonical_json([scope.to_json() for scope in scopes]).decode()
 
 
-def _key_record(row: Row[*tuple[Any, ...]]) -> KeyRecord:
+def _key_record(row: Row[*tuple[Any, ...]], pin: Pin | None) -> KeyRecord:
     return KeyRecord(
         suite=row.suite,
         purpose=KeyPurpose(row.purpose),
@@ -115,6 +138,7 @@ def _key_record(row: Row[*tuple[Any, ...]]) -> KeyRecord:
         state=KeyState(row.state),
         not_before=row.not_before_ms // 1000,
         not_after=None if row.not_after_ms is None else row.not_after_ms // 1000,
+        pin=pin,
     )
 
 

@@ -12,7 +12,9 @@ from yinxin_proto.repository import RepositoryView
 from yinxin_proto.repository_metadata import ROOT, TARGETS, TIMESTAMP, TRUST_LIST
 from yinxin_proto.trustlist import TrustList
 from yinxin_verifier.certification import Certifier, suite_of
+from yinxin_verifier.parallelroot import check_cosigners
 from yinxin_verifier.path import Hop
+from yinxin_verifier.pinnedtree import PinnedTree
 from yinxin_verifier.region import Freshness, RegionTrust
 from yinxin_verifier.status import StatusBook, StatusVerifier
 
@@ -24,6 +26,8 @@ def assemble(
     *,
     checkpoints: Mapping[str, bytes],
     consistency: Mapping[tuple[str, int, int], Sequence[bytes]] = NO_PROOFS,
+    trees: Iterable[PinnedTree] = (),
+    pq_root: bytes | None = None,
 ) -> RegionTrust:
     """Read a region's trust out of its repository.
 
@@ -31,11 +35,15 @@ def assemble(
         view: The repository, walked from a pinned root.
         checkpoints: Signed notes by origin; they travel outside TUF.
         consistency: Proofs by (origin, smaller size, larger size).
+        trees: Tiles of pinned and frozen trees.
+        pq_root: The parallel root, where the verifier has pinned it: the logs'
+            ML-DSA-44 signatures alone count then.
 
     Raises:
         MalformedError: A target that does not parse.
-        VerificationError: Anchors, revocation lists or checkpoints that do not
-            hold, or a key in two roles (``KEY_PURPOSE``). A status token that
+        VerificationError: Anchors, cosigners, revocation lists or checkpoints
+            that do not hold, another parallel root than the pinned one
+            (``PQ_ROOT_PINNED``), or a key in two roles (``KEY_PURPOSE``). A status token that
             does not hold is left out instead.
     """
     trust_list = TrustList.parse(view.target(TRUST_LIST))
@@ -59,6 +67,8 @@ def assemble(
         revocations=revocations,
         checkpoints=checkpoints,
         consistency=consistency,
+        trees=trees,
+        pq_root=pq_root,
     )
 
 
@@ -71,9 +81,12 @@ def region_trust(
     revocations: Sequence[RevocationList] = (),
     checkpoints: Mapping[str, bytes] | None = None,
     consistency: Mapping[tuple[str, int, int], Sequence[bytes]] = NO_PROOFS,
+    trees: Iterable[PinnedTree] = (),
+    pq_root: bytes | None = None,
 ) -> RegionTrust:
     """Put a region's trust together from its parts; errors as `assemble`."""
     _check_separation(trust_list)
+    check_cosigners(trust_list, pinned=pq_root)
     signers = Certifier(
         trust_list=trust_list,
         purpose=CertificatePurpose.STATUS_SIGNING,
@@ -93,13 +106,16 @@ def region_trust(
         ),
         checkpoints=checkpoints or {},
         consistency=consistency,
+        trees=trees,
+        distrusts_ed25519=pq_root is not None,
     )
 
 
 def _check_separation(trust_list: TrustList) -> None:
     """Refuse a key in two roles: each CA certifies for one purpose, and signs nothing else."""
     anchors = trust_list.anchors
-    roles = ((anchors.root,), anchors.licence, anchors.status, anchors.tls)
+    parallel = () if anchors.pq_root is None else (anchors.pq_root,)
+    roles = ((anchors.root,), parallel, anchors.licence, anchors.status, anchors.tls)
     # A CA that was renewed has two certificates of one key, both in its own role.
     keys = [{certificate.parse(der).thumbprint for der in ders} for ders in roles]
     keys.append({record.thumbprint for _, record in trust_list.owned_keys()})

@@ -8,9 +8,11 @@ no later than ``proven_at``, and by its own word not before ``iat``.
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Final
 
+from yinxin_proto.keyrecord import KeyState
 from yinxin_verifier import reason
-from yinxin_verifier.examination import Examination
+from yinxin_verifier.examination import Examination, ProvenBy
 from yinxin_verifier.reason import Finding, Text
 from yinxin_verifier.step import Grounds
 
@@ -71,21 +73,33 @@ def check_period(x: Examination) -> Finding | None:
 
 def ground_period(x: Examination) -> Grounds:
     """Describe which moment was judged, and why that one."""
-    if x.is_proven:
-        return Grounds(
-            Text("按见证时间判断", "judged at the time that witnesses vouch for"),
-            timedelta(seconds=x.now - x.proven_at),
-        )
-    return Grounds(Text("按核验时间判断", "judged at the moment of verification"))
+    text = _JUDGED_AT[x.proven_by]
+    if x.proven_by is ProvenBy.NOBODY:
+        return Grounds(text)
+    return Grounds(text, timedelta(seconds=x.now - x.proven_at))
+
+
+_JUDGED_AT: Final = {
+    ProvenBy.NOBODY: Text("按核验时间判断", "judged at the moment of verification"),
+    ProvenBy.WITNESSES: Text("按见证时间判断", "judged at the time that witnesses vouch for"),
+    ProvenBy.PIN: Text("按签发密钥的停用时间判断", "judged at the end of the signing key"),
+}
 
 
 def check_revocation(x: Examination) -> Finding | None:
-    """Judge revocations of the certificates at the proven time."""
+    """Judge revocations of the certificates at the proven time.
+
+    A stolen key's own certificate is revoked for the theft. Where the pin has
+    found the entry and admits it, the offline roles have judged that theft
+    more finely than any date can.
+    """
     chain = x.certification
-    if chain.revoked_at is not None:
-        if x.issued_at >= chain.revoked_at:
+    is_judged = x.is_pinned and x.issuer.record.state is KeyState.COMPROMISED
+    revoked_at = chain.authority_revoked_at if is_judged else chain.revoked_at
+    if revoked_at is not None:
+        if x.issued_at >= revoked_at:
             return reason.CERTIFICATE_REVOKED
-        if x.proven_at >= chain.revoked_at:
+        if x.proven_at >= revoked_at:
             return reason.CERTIFICATE_REVOKED_NO_POE
     if x.policy.require_revocation and x.now >= chain.revocation_until:
         return reason.REVOCATION_UNKNOWN

@@ -51,12 +51,20 @@ class Certification:
     """First second at which every certificate of the chain is valid."""
     not_after: int
     """Last second at which every certificate of the chain is valid."""
-    revoked_at: int | None
-    """Earliest revocation of a certificate in the chain; None: none is known."""
+    leaf_revoked_at: int | None
+    """Revocation of the signing key's own certificate; None: none is known."""
+    authority_revoked_at: int | None
+    """Earliest revocation of a certificate above it; None: none is known."""
     revocation_issued_at: int | None
     """Issue of the oldest CRL consulted; None where one is missing."""
     revocation_until: int
     """When the first of the CRLs consulted is due to be replaced; 0 where one is missing."""
+
+    @property
+    def revoked_at(self) -> int | None:
+        """Earliest revocation of a certificate in the chain; None: none is known."""
+        known = (self.leaf_revoked_at, self.authority_revoked_at)
+        return min((found for found in known if found is not None), default=None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -179,20 +187,20 @@ class Certifier:
         return None
 
     def _certification(self, path: Sequence[Certificate]) -> Certification:
-        issuers = {found.issuer for found in path}
-        known = [listed for name in issuers for listed in self._revocations.get(name, ())]
-        complete = issuers <= self._revocations.keys()
-        revoked = [
-            entry.revoked_at
+        # A shard speaks for the certificates that name it; what a list of the same
+        # issuer does say of a serial number counts wherever it stands.
+        speaking = [
+            [listed for listed in self._revocations.get(found.issuer, ()) if listed.covers(found)]
             for found in path
-            for listed in self._revocations.get(found.issuer, ())
-            if (entry := listed.entries.get(found.serial_number)) is not None
         ]
+        known = [listed for lists in speaking for listed in lists]
+        complete = all(speaking)
         return Certification(
             leaf=path[0],
             not_before=max(_seconds(found.not_before) for found in path),
             not_after=min(_seconds(found.not_after) for found in path),
-            revoked_at=_seconds(min(revoked)) if revoked else None,
+            leaf_revoked_at=self._revoked_at(path[:1]),
+            authority_revoked_at=self._revoked_at(path[1:]),
             revocation_issued_at=(
                 min(_seconds(listed.this_update) for listed in known) if complete else None
             ),
@@ -200,6 +208,15 @@ class Certifier:
             if complete
             else 0,
         )
+
+    def _revoked_at(self, path: Sequence[Certificate]) -> int | None:
+        revoked = [
+            entry.revoked_at
+            for found in path
+            for listed in self._revocations.get(found.issuer, ())
+            if (entry := listed.entries.get(found.serial_number)) is not None
+        ]
+        return _seconds(min(revoked)) if revoked else None
 
 
 def _seconds(moment: datetime) -> int:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import Enum, auto
 from typing import Any
 
 from yinxin_proto.checkpoint import Checkpoint, VerifiedCheckpoint
@@ -34,6 +35,17 @@ class Request:
     """The challenge that the key-binding JWT must repeat."""
 
 
+class ProvenBy(Enum):
+    """What a licence's proven time rests on."""
+
+    NOBODY = auto()
+    """Nothing: it is the moment of verification."""
+    WITNESSES = auto()
+    """A quorum of witnesses cosigned the receipt's checkpoint then."""
+    PIN = auto()
+    """Its entry is below its key's pin, and the key had ended by then."""
+
+
 class Examination:
     """The working state of one verification; lives as long as its report.
 
@@ -47,7 +59,7 @@ class Examination:
         "checkpoint",
         "evidence",
         "facts",
-        "is_proven",
+        "is_pinned",
         "is_whole",
         "issued_at",
         "issuer",
@@ -60,6 +72,7 @@ class Examination:
         "payload",
         "policy",
         "proven_at",
+        "proven_by",
         "receipt",
         "receipt_bytes",
         "region",
@@ -93,9 +106,10 @@ class Examination:
         self.linked = False
         """Whether the receipt's tree was tied to a head that we hold."""
         self.proven_at = now
-        """The licence existed no later than this: witnesses' time, or now."""
-        self.is_proven = False
-        """Whether ``proven_at`` rests on witnesses."""
+        """The licence existed no later than this; see ``proven_by``."""
+        self.proven_by = ProvenBy.NOBODY
+        self.is_pinned = False
+        """Whether the entry was found in the tree that the key's pin names."""
         self.snapshot: StatusSnapshot | None = None
 
     # format

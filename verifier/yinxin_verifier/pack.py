@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from yinxin_proto.error import ConfigurationError, MalformedError, VerificationError
+from yinxin_proto.merkle import TreeHead
 from yinxin_proto.note import MAX_NOTE_BYTES
 from yinxin_proto.repository import Expiry, RepositoryView, byte_limit
 from yinxin_proto.repository_metadata import MAX_ROOT_BYTES, ROOT, metadata_path
@@ -21,10 +22,13 @@ from yinxin_verifier.packfile import (
     MANIFEST,
     MAX_MANIFEST_BYTES,
     MAX_PACK_BYTES,
+    MAX_TREE_BYTES,
     Manifest,
     PackFiles,
+    TreeFile,
     open_pack,
 )
+from yinxin_verifier.pinnedtree import PinnedTree, layout_bytes
 from yinxin_verifier.store import Memory, MemoryStore
 
 _CATALOGUE: Final = "catalogue/"
@@ -67,6 +71,9 @@ class PackLoader:
     Args:
         pinned_root: Root metadata that the caller trusts, any version.
         trust_first_use: Take the first pack's own first root, and remember it.
+        pq_root: Certificate of the parallel ML-DSA root, DER, that the caller got
+            by another way than the pack. Nothing but the logs' ML-DSA-44
+            signatures counts then.
         memory: What was seen before; without it neither a rollback nor
             another first root can be noticed.
 
@@ -79,6 +86,7 @@ class PackLoader:
         *,
         pinned_root: bytes | None = None,
         trust_first_use: bool = False,
+        pq_root: bytes | None = None,
         memory: MemoryStore | None = None,
     ) -> None:
         if (pinned_root is None) is not trust_first_use:
@@ -88,6 +96,7 @@ class PackLoader:
                 reason="PINNED_ROOT",
             )
         self._pinned = pinned_root
+        self._pq_root = pq_root
         self._memory = memory
 
     def load(self, path: Path, now: datetime) -> LoadedPack:
@@ -122,6 +131,8 @@ class PackLoader:
                 for origin, file in manifest.checkpoints.items()
             },
             consistency=manifest.consistency,
+            trees=[_tree(files, head, tree) for head, tree in manifest.trees.items()],
+            pq_root=self._pq_root,
         )
         if self._memory is not None:
             heads = {log.origin: log.head for log in region.logs.values() if log.head is not None}
@@ -157,6 +168,13 @@ def _required(files: PackFiles, path: str, limit: int) -> bytes:
     if data is None:
         raise MalformedError(f"pack: {path} is missing", reason="PACK_TRUNCATED")
     return data
+
+
+def _tree(files: PackFiles, head: TreeHead, tree: TreeFile) -> PinnedTree:
+    expected = layout_bytes(head.size, tree.blocks)
+    if expected > MAX_TREE_BYTES:
+        raise MalformedError("pack: the tiles of one tree exceed 128 MiB", reason="TOO_LARGE")
+    return PinnedTree(head, tree.blocks, _required(files, tree.file, expected))
 
 
 class _Metered:

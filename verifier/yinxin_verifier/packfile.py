@@ -2,8 +2,9 @@
 
 ::
 
-    pack.json           origins and files of the checkpoints, consistency proofs
+    pack.json           what the files below are, and consistency proofs
     checkpoints/<n>     signed notes, which travel outside TUF
+    trees/<n>           tiles of a tree that the trust list pins
     metadata/…          the trust repository in TUF form
     targets/…
 
@@ -20,18 +21,19 @@ import struct
 import zipfile
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Protocol, TypeVar
 
 from yinxin_proto.error import MalformedError, NotFoundError
-from yinxin_proto.member import Members, as_octets
-from yinxin_proto.merkle import HASH_SIZE, MAX_PROOF_HASHES
+from yinxin_proto.member import Members, as_integer, as_octets
+from yinxin_proto.merkle import HASH_SIZE, MAX_PROOF_HASHES, TreeHead
 from yinxin_proto.strict import Json, b64url_encode, canonical_json, parse_json
 from yinxin_proto.vkey import MAX_NAME_BYTES
 
 MANIFEST: Final = "pack.json"
 CHECKPOINT_FOLDER: Final = "checkpoints/"
+TREE_FOLDER: Final = "trees/"
 SCHEMA: Final = 1
 MAX_MANIFEST_BYTES: Final = 4 << 20
 MAX_PACK_BYTES: Final = 512 << 20
@@ -39,6 +41,11 @@ MAX_PACK_BYTES: Final = 512 << 20
 MAX_MEMBERS: Final = 50_000
 MAX_CHECKPOINTS: Final = 256
 MAX_PROOFS: Final = 10_000
+MAX_TREES: Final = 256
+MAX_BLOCKS: Final = 65_536
+"""Ranges of level-0 tiles of one tree."""
+MAX_TREE_BYTES: Final = 128 << 20
+"""Bound on the tiles of one tree: those above level 0 of 500 million entries take half."""
 
 MAX_DIRECTORY_BYTES: Final = 12 << 20
 """Bound on a ZIP file's central directory: room for `MAX_MEMBERS` of our names."""
@@ -50,10 +57,20 @@ _END_MARK: Final = b"PK\x05\x06"
 _LOCATOR_MARK: Final = b"PK\x06\x07"
 _LOCATOR_BYTES: Final = 20
 _FILE: Final = re.compile(r"checkpoints/[0-9]{1,4}")
+_TREE_FILE: Final = re.compile(r"trees/[0-9]{1,4}")
 _ORIGIN: Final = re.compile(rf"[\x21-\x2a\x2c-\x7e]{{1,{MAX_NAME_BYTES}}}")
 _K = TypeVar("_K")
 _V = TypeVar("_V")
 _SAFE_NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*(/[A-Za-z0-9_][A-Za-z0-9._-]*)*")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TreeFile:
+    """Where the tiles of a pinned tree are, and which."""
+
+    file: str
+    blocks: tuple[tuple[int, int], ...] = ()
+    """Half-open ranges of the level-0 tiles among them; see `pinnedtree.layout`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +81,8 @@ class Manifest:
     """File of each log's checkpoint, by origin."""
     consistency: Mapping[tuple[str, int, int], tuple[bytes, ...]]
     """Proofs by (origin, smaller size, larger size)."""
+    trees: Mapping[TreeHead, TreeFile] = field(default_factory=dict)
+    """Tiles of pinned trees."""
 
     def to_bytes(self) -> bytes:
         """Return canonical JSON; the exact inverse of `parse`."""
@@ -82,6 +101,15 @@ class Manifest:
                     }
                     for (origin, smaller, larger), proof in self.consistency.items()
                 ],
+                "trees": [
+                    {
+                        "size": head.size,
+                        "root": b64url_encode(head.root),
+                        "file": tree.file,
+                        "blocks": [[start, end] for start, end in tree.blocks],
+                    }
+                    for head, tree in self.trees.items()
+                ],
             }
         )
 
@@ -93,12 +121,13 @@ class Manifest:
             MalformedError: Not of this form, or of another schema (``SCHEMA``).
         """
         value = parse_json(data, max_bytes=MAX_MANIFEST_BYTES)
-        members = Members(value, MANIFEST, ("schema", "checkpoints", "consistency"))
+        members = Members(value, MANIFEST, ("schema", "checkpoints", "consistency", "trees"))
         if members.integer("schema") != SCHEMA:
             raise MalformedError("pack: written by a later version", reason="SCHEMA")
         return cls(
             checkpoints=_unique(members.each("checkpoints", _place, max_items=MAX_CHECKPOINTS)),
             consistency=_unique(members.each("consistency", _proof, max_items=MAX_PROOFS)),
+            trees=_unique(members.each("trees", _tree, max_items=MAX_TREES)),
         )
 
 
@@ -119,6 +148,25 @@ def _proof(value: Json, where: str) -> tuple[tuple[str, int, int], tuple[bytes, 
     members = Members(value, where, ("origin", "smaller", "larger", "hashes"))
     key = members.text("origin", _ORIGIN), members.integer("smaller"), members.integer("larger")
     return key, members.each("hashes", _hash, max_items=MAX_PROOF_HASHES)
+
+
+def _tree(value: Json, where: str) -> tuple[TreeHead, TreeFile]:
+    members = Members(value, where, ("size", "root", "file", "blocks"))
+    head = TreeHead(members.integer("size"), members.one("root", _hash))
+    blocks = members.each("blocks", _block, max_items=MAX_BLOCKS)
+    ends = [0, *(end for _, end in blocks)]
+    if any(start < end for (start, _), end in zip(blocks, ends, strict=False)):
+        raise MalformedError(f"{where}: ranges out of order", reason="PACK_MEMBER")
+    return head, TreeFile(file=members.text("file", _TREE_FILE), blocks=blocks)
+
+
+def _block(value: Json, where: str) -> tuple[int, int]:
+    if not isinstance(value, list) or len(value) != 2:
+        raise MalformedError(f"{where}: [start, end] was expected", reason="MEMBER_TYPE")
+    start, end = (as_integer(bound, where) for bound in value)
+    if start >= end:
+        raise MalformedError(f"{where}: an empty range", reason="PACK_MEMBER")
+    return start, end
 
 
 def _hash(value: Json, where: str) -> bytes:

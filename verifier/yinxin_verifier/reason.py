@@ -294,11 +294,30 @@ CHECKPOINT: Final = _failed(
     "日志检查点签名不正确",
     "the log's signature on the checkpoint does not hold",
 )
+LOG_BROKEN: Final = _failed(
+    _S.LOG_PROOF_FAILURE,
+    "LOG_KEY_BROKEN",
+    "该日志的 Ed25519 密钥已不可信，检查点没有抗量子（ML-DSA-44）签名",
+    "the log's Ed25519 key proves nothing any more, and no ML-DSA-44 signature is on the"
+    " checkpoint",
+)
 EQUIVOCATION: Final = _failed(
     _S.LOG_PROOF_FAILURE,
     "LOG_EQUIVOCATION",
     "回执与核验包中的日志相互矛盾",
     "the receipt's tree contradicts the pack's checkpoint of the same log",
+)
+BEYOND_CLOSE: Final = _failed(
+    _S.LOG_PROOF_FAILURE,
+    "BEYOND_CLOSED_LOG",
+    "回执晚于该日志密钥的停用位置",
+    "the receipt lies beyond the point at which this log's key was retired",
+)
+SEAL_OTHER_ENTRY: Final = _failed(
+    _S.LOG_PROOF_FAILURE,
+    "SEALED_LOG_OTHER_ENTRY",
+    "该日志已封存，封存的日志在该序号登记的不是此证照",
+    "the log is sealed, and its last good tree holds another entry at that index",
 )
 BEYOND_SEAL: Final = _failed(
     _S.LOG_PROOF_FAILURE,
@@ -339,6 +358,18 @@ KEY_RETIRED: Final = _unclear(
     "the signing key is retired, and nothing proves that the licence existed before",
     *_RECEIPT,
 )
+RETIRED_BEYOND: Final = _failed(
+    _S.KEY_NOT_TRUSTED,
+    "KEY_RETIRED_LATER_ENTRY",
+    "签发密钥已退役，证照登记在其最后一次签发之后",
+    "the signing key is retired, and the entry lies beyond all that it signed",
+)
+RETIRED_CONTRADICTED: Final = _failed(
+    _S.LOG_PROOF_FAILURE,
+    "KEY_RETIRED_CONTRADICTED",
+    "签发密钥已退役，且回执与其锚定的日志不一致",
+    "the signing key is retired, and the receipt contradicts the tree pinned for it",
+)
 KEY_COMPROMISED: Final = _failed(
     _S.KEY_COMPROMISED,
     "KEY_COMPROMISED",
@@ -351,11 +382,11 @@ PIN_NO_RECEIPT: Final = _failed(
     "签发密钥已泄露，且证照没有存证回执",
     "the signing key is compromised, and the licence has no receipt",
 )
-PIN_OTHER_LOG: Final = _failed(
+PIN_OTHER_ENTRY: Final = _failed(
     _S.KEY_COMPROMISED,
-    "KEY_COMPROMISED_OTHER_LOG",
-    "签发密钥已泄露，且登记不在锚定的日志中",
-    "the signing key is compromised, and the entry is not in the pinned log",
+    "KEY_COMPROMISED_OTHER_ENTRY",
+    "签发密钥已泄露，且锚定的日志在该序号登记的不是此证照",
+    "the signing key is compromised, and the pinned tree holds another entry at that index",
 )
 PIN_UNLINKED: Final = _unclear(
     _S.NO_POE,

@@ -8,21 +8,22 @@ same answer.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from yinxin_proto import checkpoint as checkpoint_format
 from yinxin_proto.checkpoint import Checkpoint, VerifiedCheckpoint
+from yinxin_proto.checkpoint import parse as parse_checkpoint
 from yinxin_proto.cosignature import CosignatureVerifier
 from yinxin_proto.error import MalformedError
-from yinxin_proto.logkey import FrozenHead, LogKind
+from yinxin_proto.logkey import LogKind
 from yinxin_proto.merkle import TreeHead
-from yinxin_proto.note import NoteVerifier
 from yinxin_proto.scope import Authority
 from yinxin_proto.trustlist import TrustList
 from yinxin_verifier.certification import Certifier, HeaderFacts
+from yinxin_verifier.knownlog import KnownLog
 from yinxin_verifier.path import RecognitionPath
+from yinxin_verifier.pinnedtree import PinnedTree
 from yinxin_verifier.status import StatusBook
 
 MAX_CACHED: Final = 256
@@ -39,24 +40,6 @@ class Freshness:
     """First second at which its root or trust list no longer holds."""
 
 
-class KnownLog:
-    """A log of the region: its key, its end if it has one, its head if we hold it.
-
-    ``is_current`` says that status lists count this log's entries: it is the
-    one log of licences that is not sealed.
-    """
-
-    __slots__ = ("frozen_at", "head", "is_current", "kind", "origin", "verifier")
-
-    def __init__(self, *, origin: str, kind: LogKind, vkey: str, frozen: FrozenHead | None) -> None:
-        self.origin = origin
-        self.kind = kind
-        self.verifier = NoteVerifier(vkey)
-        self.is_current = frozen is None and kind is LogKind.LICENCES
-        self.frozen_at = None if frozen is None else TreeHead(frozen.size, frozen.root)
-        self.head: TreeHead | None = None
-
-
 class RegionTrust:
     """One region's trust, ready to be asked; immutable but for its caches.
 
@@ -68,6 +51,8 @@ class RegionTrust:
         certifier: Judges certificate chains against the region's anchors.
         checkpoints: Signed notes by origin; each must verify.
         consistency: Proofs by (origin, smaller size, larger size).
+        trees: Tiles of pinned and frozen trees.
+        distrusts_ed25519: Count the logs' ML-DSA-44 signatures alone.
 
     Raises:
         VerificationError: A checkpoint that its log has not signed.
@@ -84,6 +69,8 @@ class RegionTrust:
         certifier: Certifier,
         checkpoints: Mapping[str, bytes],
         consistency: Mapping[tuple[str, int, int], Sequence[bytes]],
+        trees: Iterable[PinnedTree] = (),
+        distrusts_ed25519: bool = False,
     ) -> None:
         self.trust_list = trust_list
         self.path = path
@@ -96,15 +83,10 @@ class RegionTrust:
         self._checkpoints: dict[bytes, VerifiedCheckpoint] = {}
         self.witnesses = tuple(CosignatureVerifier(key) for key in trust_list.witnesses.keys)
         self.logs: Mapping[str, KnownLog] = {
-            log.origin: KnownLog(
-                origin=log.origin, kind=log.kind, vkey=log.vkey, frozen=log.frozen_at
-            )
+            log.origin: KnownLog(log, distrusts_ed25519=distrusts_ed25519)
             for log in trust_list.logs
         }
-        growing = [log for log in self.logs.values() if log.is_current]
-        for log in growing:
-            # A size does not say of which of two growing logs it is.
-            log.is_current = len(growing) == 1
+        self._trees = {tree.head: tree for tree in trees}
         for origin, note in checkpoints.items():
             named = self.logs.get(origin)
             if named is None:
@@ -112,6 +94,13 @@ class RegionTrust:
                     "checkpoint: of a log that the trust list does not name", reason="LOG_UNKNOWN"
                 )
             named.head = self.checkpoint(named, note).head
+        # Epochs of one tree: whatever one of them is tied to, they all are.
+        known = [log for log in self.logs.values() if log.kind is LogKind.LICENCES]
+        self.licence_logs: tuple[str, ...] = tuple(log.origin for log in known)
+        """Origins of the epochs of the tree of licences."""
+        anchors = {log.anchor for log in known if log.anchor is not None}
+        self.anchors = tuple(sorted(anchors, key=lambda head: head.size, reverse=True))
+        """Heads of that tree that receipts are held against, the largest first."""
 
     @property
     def domain(self) -> str:
@@ -144,12 +133,11 @@ class RegionTrust:
 
         Raises:
             MalformedError: Not a checkpoint.
-            VerificationError: Not signed by the log, or a known witness's line
-                does not hold.
+            VerificationError: As `KnownLog.verify`.
         """
         verified = self._checkpoints.get(note)
         if verified is None or verified.origin != log.origin:
-            verified = checkpoint_format.parse(note).verify(log.verifier, self.witnesses)
+            verified = log.verify(parse_checkpoint(note), self.witnesses)
             _remember(self._checkpoints, note, verified)
         return verified
 
@@ -160,9 +148,11 @@ class RegionTrust:
 
     def consistency(self, origin: str, smaller: int, larger: int) -> Sequence[bytes] | None:
         """Return the proof that ties two sizes of a log, if we hold it."""
-        if smaller == larger:
-            return ()
         return self._consistency.get((origin, smaller, larger))
+
+    def tree(self, head: TreeHead) -> PinnedTree | None:
+        """Return the tiles of a pinned tree, if we hold them."""
+        return self._trees.get(head)
 
 
 def _remember(cache: dict[Any, Any], key: object, value: object) -> None:

@@ -27,6 +27,8 @@ __all__ = [
     "Text",
 ]
 
+_FRESHNESS: Final = "freshness"
+"""The step whose evidence is the trust list."""
 _EXIT: Final = {
     Indication.TOTAL_PASSED: 0,
     Indication.TOTAL_FAILED: 1,
@@ -146,6 +148,15 @@ class Report:
         return () if self._x.region is None else self._x.region.path
 
     @property
+    def trust_age(self) -> timedelta | None:
+        """How old the issuing region's trust list was at ``now``.
+
+        Whatever happened since, a theft of the signing key included, this
+        verdict knows nothing of. None where the region was not reached.
+        """
+        return next((check.age for check in self.checks if check.name == _FRESHNESS), None)
+
+    @property
     def text(self) -> Text:
         """The verdict in a sentence, for people."""
         finding = self._finding
@@ -204,7 +215,7 @@ class Report:
             claims: Whether to add the claims; they may hold names and numbers,
                 so a report meant for a log leaves them out.
         """
-        advice = self.advice
+        advice, age = self.advice, self.trust_age
         members: dict[str, Json] = {
             "indication": self.indication.value,
             "subIndication": None if self.sub_indication is None else self.sub_indication.value,
@@ -216,6 +227,7 @@ class Report:
             "policy": self.policy,
             "now": self.now.isoformat(),
             "at": self.at.isoformat(),
+            "trustAgeSeconds": None if age is None else int(age.total_seconds()),
             "path": [hop.to_json() for hop in self.path],
             "checks": [check.to_json() for check in self.checks],
         }

@@ -65,14 +65,9 @@ def check_status(x: Examination) -> Finding | None:
 
 def _is_older(x: Examination, snapshot: StatusSnapshot) -> bool:
     """Whether the list was made before the licence: then it cannot speak for it."""
-    receipt, checkpoint, size = x.receipt, x.checkpoint, snapshot.log_size
-    # Sizes of different logs do not compare.
-    if (
-        receipt is not None
-        and checkpoint is not None
-        and size is not None
-        and x.known_region.logs[checkpoint.origin].is_current
-    ):
+    receipt, size = x.receipt, snapshot.log_size
+    # The logs of licences are epochs of one tree: sizes compare across them.
+    if receipt is not None and x.checkpoint is not None and size is not None:
         return size <= receipt.index
     return snapshot.issued_at < x.issued_at
 

@@ -124,7 +124,7 @@ def _verify(verifier: Verifier, found: UnverifiedCheckpoint) -> TreeHead | None:
     log = verifier.trust.home.logs.get(found.claimed.origin)
     if log is None:
         raise VerificationError("the pack knows no log of this origin", reason="LOG_UNKNOWN")
-    found.verify(log.verifier, verifier.trust.home.witnesses)
+    log.verify(found, verifier.trust.home.witnesses)
     return log.head
 
 

@@ -90,6 +90,8 @@ def _why(terminal: Terminal, report: Report) -> Iterator[tuple[str, object]]:
     known = f"report.policy.{report.policy}"
     yield "policy", terminal.text(known) if known in terminal.texts else report.policy
     yield "at", show_moment(report.at)
+    if report.trust_age is not None:
+        yield "trust_age", _age(terminal, report.trust_age)
 
 
 def _face(

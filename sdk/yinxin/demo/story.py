@@ -199,8 +199,8 @@ class Story:
             log = verifier.trust.home.logs.get(stated.origin)
             if log is None:
                 raise VerificationError("the pack knows no log of this origin", reason="LOG")
-            proof.checkpoint.verify(log.verifier, verifier.trust.home.witnesses)
-            newest = client.checkpoint().verify(log.verifier, verifier.trust.home.witnesses)
+            log.verify(proof.checkpoint, verifier.trust.home.witnesses)
+            newest = log.verify(client.checkpoint(), verifier.trust.home.witnesses)
             client.prove_consistency(stated.head, newest.head)
             step.result = self._text("prove", index=proof.receipt.index, size=newest.head.size)
         members = [

@@ -13,8 +13,9 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import verification
 
 from support.hierarchy import DOMAIN, Hierarchy
-from support.lint import lint_certificate, lint_crl
+from support.lint import lint_certificate, lint_crl, lint_pair
 from yinxin_ca.authority import to_pem
+from yinxin_ca.profile import PROFILES
 from yinxin_proto.certificate import parse
 from yinxin_proto.crl import RevocationReason
 
@@ -27,17 +28,46 @@ def region() -> Hierarchy:
     return Hierarchy()
 
 
-@pytest.mark.parametrize("name", ["root", "licences", "status", "tls"])
+AUTHORITIES = ["root", "licences", "status", "tls", "seals", "timestamps", "members"]
+LEAVES = [
+    "licence",
+    "status",
+    "tls-server",
+    "tls-client",
+    "seal",
+    "personal-signature",
+    "timestamp",
+    "department",
+    "operator",
+    "ocsp-responder",
+]
+
+
+@pytest.mark.parametrize("name", AUTHORITIES)
 def test_pkilint_finds_nothing_in_an_authority(region: Hierarchy, name: str) -> None:
     assert lint_certificate(getattr(region, name).certificate) == []
 
 
-@pytest.mark.parametrize("name", ["licence", "status", "tls-server", "tls-client"])
+def test_every_profile_is_gone_over() -> None:
+    authorities = {name for name, profile in PROFILES.items() if profile.is_authority}
+    assert {*LEAVES} | authorities == {*PROFILES}
+
+
+@pytest.mark.parametrize("name", LEAVES)
 def test_pkilint_finds_nothing_in_a_leaf(region: Hierarchy, name: str) -> None:
     assert lint_certificate(region.leaves()[name]) == []
 
 
-@pytest.mark.parametrize("name", ["root", "licences", "status", "tls"])
+@pytest.mark.parametrize("name", LEAVES)
+def test_pkilint_finds_nothing_between_a_leaf_its_issuer_and_the_root(
+    region: Hierarchy, name: str
+) -> None:
+    issuer = region.issuer_of(name).certificate
+    assert lint_pair(issuer, region.leaves()[name]) == []
+    assert lint_pair(region.root.certificate, issuer) == []
+
+
+@pytest.mark.parametrize("name", AUTHORITIES)
 def test_pkilint_finds_nothing_in_a_list(region: Hierarchy, name: str) -> None:
     authority = getattr(region, name)
     assert lint_crl(authority.sign_crl(lifetime=timedelta(days=7))) == []
@@ -76,11 +106,17 @@ def _write(path: Path, *certificates: bytes) -> Path:
         ("status", "any"),
         ("tls-server", "sslserver"),
         ("tls-client", "sslclient"),
+        ("seal", "any"),
+        ("personal-signature", "any"),
+        ("timestamp", "timestampsign"),
+        ("department", "any"),
+        ("operator", "any"),
+        ("ocsp-responder", "ocsphelper"),
     ],
 )
 def test_openssl_verifies_a_chain_with_its_lists(tmp_path: Path, leaf: str, purpose: str) -> None:
     region = Hierarchy()
-    authority = {"licence": region.licences, "status": region.status}.get(leaf, region.tls)
+    authority = region.issuer_of(leaf)
     certificate = region.leaves()[leaf]
     at = str(int(region.clock.now().timestamp()) + 60)
 

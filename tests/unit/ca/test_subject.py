@@ -98,6 +98,7 @@ def test_a_principal_that_does_not_fit_a_uri_is_refused(domain: str, principal: 
         (AlternativeNames(dns=("localhost",)), NameRule.HOST),
         (AlternativeNames(addresses=("::1",)), NameRule.HOST),
         (AlternativeNames(uri=principal_uri("example.cn", "a")), NameRule.PRINCIPAL),
+        (AlternativeNames(uri="https://example.cn/log/350300/licences/1"), NameRule.LOG),
         (AlternativeNames(dns=("a.cn",), uri="https://example.cn/principals/a"), None),
     ],
 )

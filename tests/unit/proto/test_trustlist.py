@@ -9,7 +9,18 @@ from typing import Any
 
 import pytest
 
-from support.trust_list import CODES, DOMAIN, ISSUED_AT, ORIGIN, TYPE, pin, record, trust_list, vkey
+from support.trust_list import (
+    CODES,
+    DOMAIN,
+    ISSUED_AT,
+    ORIGIN,
+    TYPE,
+    pin,
+    record,
+    retired_pin,
+    trust_list,
+    vkey,
+)
 from yinxin_proto.error import ConfigurationError, MalformedError
 from yinxin_proto.keyrecord import KeyPurpose, KeyRecord, KeyState, Pin, ranges_of
 from yinxin_proto.strict import canonical_json
@@ -138,7 +149,7 @@ def test_ranges_of_another_shape_are_refused(ranges: list[Any]) -> None:
         ("n_stop", 1.5, "MEMBER_TYPE"),
         ("n_stop", True, "MEMBER_TYPE"),
         ("root", "AAAA", "MEMBER_RANGE"),
-        ("origin", f"{DOMAIN}/log/350399/licences/2", "PIN_ORIGIN"),
+        ("origin", f"{DOMAIN}/log/350399/licences/3", "PIN_ORIGIN"),
         ("origin", f"{DOMAIN}/log/350399/uses/1", "PIN_ORIGIN"),
         ("unknown", 1, "UNKNOWN_MEMBER"),
     ],
@@ -150,11 +161,27 @@ def test_a_pin_that_cannot_be_judged_by_is_refused(member: str, value: object, r
 
 
 @pytest.mark.parametrize("state", ["active", "suspended", "retired"])
-def test_only_a_compromised_key_has_a_pin(state: str) -> None:
+def test_only_a_compromised_key_has_a_pin_that_leaves_entries_out(state: str) -> None:
     refused(
         changed(lambda v: authority(v)["keys"][1].update(state=state, not_after=ISSUED_AT)),
         "PIN_STATE",
     )
+
+
+def test_a_retired_key_keeps_its_plain_pin_while_it_is_suspended() -> None:
+    listed = TrustList.parse(changed(lambda v: authority(v)["keys"][2].update(state="suspended")))
+    held = listed.authorities[0].keys[2].pin
+    assert held == retired_pin()
+    assert held.is_plain
+    assert held.admits(499)
+    assert not held.admits(500)
+    assert not pin().is_plain
+    refused(changed(lambda v: authority(v)["keys"][2].update(state="active")), "PIN_STATE")
+
+
+@pytest.mark.parametrize("members", [{"n_safe": 499}, {"n_safe": 499, "reattested": [[499, 500]]}])
+def test_a_retired_key_leaves_no_entry_below_its_pin_out(members: dict[str, Any]) -> None:
+    refused(changed(lambda v: authority(v)["keys"][2]["pin"].update(members)), "PIN_STATE")
 
 
 # Keys -------------------------------------------------------------------------
@@ -285,6 +312,16 @@ def test_a_scope_that_is_not_sound_is_refused(scope: object, reason: str) -> Non
         (lambda v: v["logs"][0].update(vkey=v["logs"][0]["vkey"] + "AAAA"), "VKEY"),
         (lambda v: v["logs"][0].update(frozen_at=7), "MEMBER_TYPE"),
         (lambda v: v["logs"][0].update(kind="other"), "MEMBER_FORM"),
+        (lambda v: v["logs"][0].update(closed_at=v["logs"][0]["frozen_at"]), "LOG_END"),
+        (lambda v: v["logs"][0].update(ed25519_broken=True), "LOG_COSIGNER"),
+        (lambda v: v["logs"][1].update(cosigner=None), "LOG_COSIGNER"),
+        (lambda v: v["logs"][1].update(ed25519_broken=1), "MEMBER_TYPE"),
+        (lambda v: v["logs"][1]["cosigner"].update(vkey=v["logs"][1]["vkey"]), "LOG_COSIGNER"),
+        (lambda v: v["logs"][1].update(cosigner=v["logs"][2]["cosigner"]), "LOG_COSIGNER"),
+        (lambda v: v["logs"][1]["cosigner"].update(certificate="AAAA"), "CERTIFICATE"),
+        (lambda v: v["anchors"].update(pq_root=None), "LOG_COSIGNER"),
+        (lambda v: v["anchors"].update(pq_root=v["anchors"]["root"]), "DUPLICATE_ANCHOR"),
+        (lambda v: v["witnesses"].update(keys=[v["logs"][1]["cosigner"]["vkey"]]), "WITNESS_VKEY"),
         (lambda v: v["witnesses"].update(quorum=2), "QUORUM"),
         (lambda v: v["witnesses"].update(keys=v["witnesses"]["keys"] * 2), "DUPLICATE_WITNESS"),
         (lambda v: v["witnesses"].update(keys=[v["logs"][0]["vkey"]]), "WITNESS_VKEY"),
@@ -324,6 +361,8 @@ def test_logs_witnesses_and_anchors_that_are_not_sound_are_refused(
         lambda v: authority(v)["keys"][0],
         lambda v: v["logs"][0],
         lambda v: v["logs"][0]["frozen_at"],
+        lambda v: v["logs"][1]["cosigner"],
+        lambda v: v["logs"][2]["closed_at"],
         lambda v: v["witnesses"],
     ],
 )

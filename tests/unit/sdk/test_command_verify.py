@@ -89,6 +89,14 @@ def test_the_verdict_can_be_had_in_english(run: Run, world: World) -> None:
     assert answer.out.startswith("Failed\nReason: the licence is suspended\n")
 
 
+def test_a_verdict_says_how_old_its_trust_list_is(run: Run, world: World) -> None:
+    said = run("verify", world.good, "--pack", world.pack)
+    assert "信任列表已签发: 0 分钟" in said.out
+    english = run("verify", world.good, "--pack", world.pack, "--lang", "en")
+    assert "Trust list's age: 0 min" in english.out
+    assert run("verify", world.good, "--pack", world.pack, "--json").json["trustAgeSeconds"] >= 0
+
+
 @pytest.mark.parametrize("data", [b"", b"rubbish", b"{}", b"\xff" * 100, b"x" * (2 << 20)])
 def test_a_malformed_licence_is_a_verdict(run: Run, world: World, data: bytes) -> None:
     broken = world.write("broken", data)

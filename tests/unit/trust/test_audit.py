@@ -16,7 +16,7 @@ from yinxin_trust.context import CallContext
 from yinxin_trust.page import Page, PageTokens
 from yinxin_trust.rows import RowBatch
 
-PAGES = PageTokens(key=bytes(32))
+PAGES = PageTokens(keys=lambda: [bytes(32)])
 
 
 def record(small: SmallRegion, method: str, *, outcome: str = "OK", resource: str = "r") -> None:
@@ -116,7 +116,7 @@ def test_a_token_serves_its_own_filter_and_key_alone(small: SmallRegion) -> None
         list_records(
             conn,
             AuditFilter(method="Bound"),
-            pages=PageTokens(key=bytes([1]) * 32),
+            pages=PageTokens(keys=lambda: [bytes([1]) * 32]),
             page_token=token,
         )
 

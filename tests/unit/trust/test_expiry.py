@@ -137,7 +137,7 @@ def test_a_sweep_that_found_something_is_on_record(small: SmallRegion) -> None:
 
     with small.region.storage.read() as conn:
         rows = list_records(
-            conn, AuditFilter(caller=CLOCK.principal_id), pages=PageTokens(key=bytes(32))
+            conn, AuditFilter(caller=CLOCK.principal_id), pages=PageTokens(keys=lambda: [bytes(32)])
         ).items
     assert [(row.method, row.item_count) for row in rows] == [("ExpireLicences", 3)]
 

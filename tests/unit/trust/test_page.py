@@ -10,7 +10,7 @@ from yinxin_proto.error import InvalidArgumentError
 from yinxin_proto.strict import b64url_decode, b64url_encode
 from yinxin_trust.page import Cursor, Page, PageTokens, page_size_of
 
-TOKENS = PageTokens(key=bytes(range(32)))
+TOKENS = PageTokens(keys=lambda: [bytes(range(32))])
 
 
 @given(
@@ -37,7 +37,7 @@ def test_no_token_is_the_first_page() -> None:
 
 
 def test_a_token_of_another_key_is_refused() -> None:
-    token = PageTokens(key=bytes(32)).issue(Cursor(1, b"ref"), ["query"])
+    token = PageTokens(keys=lambda: [bytes(32)]).issue(Cursor(1, b"ref"), ["query"])
 
     with pytest.raises(InvalidArgumentError):
         TOKENS.read(token, ["query"])

@@ -59,7 +59,7 @@ def test_a_value_does_not_open_in_another_row() -> None:
 
 def test_a_value_does_not_open_under_another_subjects_key() -> None:
     store = vault()
-    (mine, _), (other, _) = store.new_key(), store.new_key()
+    (mine, *_), (other, *_) = store.new_key(), store.new_key()
 
     with pytest.raises(IntegrityError):
         other.open(mine.seal(b"text", row=b"row"), row=b"row")
@@ -67,7 +67,7 @@ def test_a_value_does_not_open_under_another_subjects_key() -> None:
 
 def test_a_wrapped_key_opens_what_the_key_sealed() -> None:
     store = vault()
-    key, wrapped = store.new_key()
+    key, wrapped, _ = store.new_key()
 
     opened = store.open_key(wrapped, kek_version=1)
 
@@ -78,7 +78,7 @@ def test_a_wrapped_key_opens_what_the_key_sealed() -> None:
 @pytest.mark.parametrize("spoil", [lambda w: w[:-1], lambda w: w[:16], lambda w: bytes(40)])
 def test_an_altered_wrapped_key_does_not_open(spoil: object) -> None:
     store = vault()
-    _, wrapped = store.new_key()
+    _, wrapped, _ = store.new_key()
     assert callable(spoil)
 
     with pytest.raises(IntegrityError):
@@ -86,16 +86,16 @@ def test_an_altered_wrapped_key_does_not_open(spoil: object) -> None:
 
 
 def test_another_region_does_not_open_a_wrapped_key() -> None:
-    _, wrapped = vault().new_key()
+    _, wrapped, _ = vault().new_key()
 
     with pytest.raises(IntegrityError):
         vault(kek={1: bytes([9]) * 32}).open_key(wrapped, kek_version=1)
 
 
 def test_the_newest_key_encryption_key_wraps_and_older_ones_still_open() -> None:
-    _, old = vault(kek={1: bytes(32)}).new_key()
+    _, old, _ = vault(kek={1: bytes(32)}).new_key()
     rotated = vault(kek={1: bytes(32), 2: bytes([2]) * 32})
-    _, new = rotated.new_key()
+    _, new, _ = rotated.new_key()
 
     assert rotated.kek_version == 2
     rotated.open_key(old, kek_version=1)
@@ -105,7 +105,7 @@ def test_the_newest_key_encryption_key_wraps_and_older_ones_still_open() -> None
 
 
 def test_a_missing_key_encryption_key_is_named() -> None:
-    _, wrapped = vault().new_key()
+    _, wrapped, _ = vault().new_key()
 
     with pytest.raises(KeyStoreError) as caught:
         vault().open_key(wrapped, kek_version=7)
@@ -170,7 +170,7 @@ def test_the_parts_of_a_licence_number_cannot_be_shifted() -> None:
 def test_derived_keys_differ_by_label_and_from_every_index() -> None:
     store = vault()
 
-    assert len({store.derive("a"), store.derive("b"), store.subject_index(person(1)).value}) == 3
+    assert len({*store.derive("a"), *store.derive("b"), store.subject_index(person(1)).value}) == 3
 
 
 def test_a_data_key_does_not_show_itself() -> None:

@@ -23,25 +23,31 @@ from support.hierarchy import ORGANISATION
 from support.region_builder import CODE, ORIGIN, STATUS_URI, TYPE, Issued, RegionBuilder
 from yinxin_ca.profile import TLS_CLIENT
 from yinxin_ca.subject import AlternativeNames, Subject, principal_uri
-from yinxin_proto import note, sdjwt
+from yinxin_proto import merkle, note, sdjwt
 from yinxin_proto.certificate import parse as parse_certificate
+from yinxin_proto.cosignature import CosignatureSigner
 from yinxin_proto.crl import RevocationReason
 from yinxin_proto.disclosure import Disclosure
 from yinxin_proto.identifier import new as new_identifier
 from yinxin_proto.jose import encode_x5c, sign_compact
 from yinxin_proto.keybinding import bind
 from yinxin_proto.keyrecord import KeyPurpose, KeyState, Pin
-from yinxin_proto.logkey import FrozenHead, LogKey, LogKind
+from yinxin_proto.licence import LicenceFile
+from yinxin_proto.logkey import FrozenHead, LogKey, LogKind, Witnesses
+from yinxin_proto.mldsa import ML_DSA_44
 from yinxin_proto.note import NoteSigner
 from yinxin_proto.scope import Authority, TypeScope
 from yinxin_proto.statuslist import StatusList
 from yinxin_proto.strict import b64url_decode, b64url_encode
 from yinxin_proto.suite import ES256
 from yinxin_verifier import reason
+from yinxin_verifier.assembly import region_trust
 from yinxin_verifier.decision import STEPS, Request, verify
-from yinxin_verifier.evidence import Evidence, LogAnswer
+from yinxin_verifier.evidence import Evidence, LogAnswer, TrustSet
+from yinxin_verifier.pinnedtree import PinnedTree
 from yinxin_verifier.policy import OFFLINE, ONLINE, BindingRule, Policy, ReceiptRule
 from yinxin_verifier.reason import Finding, Indication, Outcome
+from yinxin_verifier.region import Freshness
 from yinxin_verifier.report import Report
 
 BARE = dataclasses.replace(OFFLINE, name="BARE", receipt=ReceiptRule.NOT_REQUIRED)
@@ -554,6 +560,106 @@ def an_entry_that_nothing_ties_to_the_sealed_log(world: World) -> Report:
     return world.judge_issued(issued)
 
 
+@attack("checkpoint", reason.SEAL_OTHER_ENTRY)
+def a_forgery_in_an_honest_entrys_place_in_the_sealed_log(world: World) -> Report:
+    # The thief has the log's key: he signs whatever tree he likes, below the seal.
+    region = world.region
+    honest = region.issue()
+    size = len(region.leaves)
+    file = forged_receipt(world, honest, size)
+    head = region.head()
+    region.frozen = FrozenHead(size=head.size, root=head.root)
+    return world.judge(file, trust=region.trust(trees=[(size, ())]))
+
+
+@attack("checkpoint", reason.EQUIVOCATION)
+def a_sealed_logs_tree_that_a_proof_contradicts(world: World) -> Report:
+    region = world.region
+    honest = region.issue()
+    file = forged_receipt(world, honest, len(region.leaves))
+    head = region.head()
+    region.frozen = FrozenHead(size=head.size, root=head.root)
+    return world.judge(file, trust=region.trust())
+
+
+def close(world: World) -> None:
+    """Retire the log's key at the present head."""
+    head = world.region.head()
+    world.region.closed = FrozenHead(size=head.size, root=head.root)
+
+
+@attack("checkpoint", reason.BEYOND_CLOSE)
+def an_entry_beyond_the_retirement_of_the_logs_key(world: World) -> Report:
+    close(world)
+    trust = world.region.trust()
+    return world.judge(world.region.file(world.region.issue()), trust=trust)
+
+
+@attack("checkpoint", reason.BEYOND_CLOSE)
+def an_early_entry_under_a_tree_signed_after_the_logs_key_was_retired(world: World) -> Report:
+    issued = world.region.issue()
+    close(world)
+    trust = world.region.trust()
+    world.region.fill_log(1)
+    return world.judge(world.region.file(issued), trust=trust)
+
+
+@attack("checkpoint", reason.EQUIVOCATION)
+def another_tree_of_the_size_at_which_the_log_was_closed(world: World) -> Report:
+    region = world.region
+    honest = region.issue()
+    close(world)
+    trust = region.trust()
+    return world.judge(forged_receipt(world, honest, len(region.leaves)), trust=trust)
+
+
+@attack("checkpoint", reason.LOG_BROKEN)
+def a_tree_forged_with_the_broken_ed25519_key(world: World) -> Report:
+    region = world.region
+    honest = region.issue()
+    region.ed25519_broken = True
+    cosigner, region.cosigner = region.cosigner, None
+    file = forged_receipt(world, honest, len(region.leaves))
+    region.cosigner = cosigner
+    return world.judge(file)
+
+
+@attack("checkpoint", reason.LOG_BROKEN)
+def a_tree_under_a_witnesss_ml_dsa_key_and_the_broken_one(world: World) -> Report:
+    region = world.region
+    issued = region.issue()
+    region.ed25519_broken = True
+    key = ML_DSA_44.load_seed(b"\x0a" * 32)
+    witness = CosignatureSigner(name="witness.example", key=key, clock=region.clock)
+    cosigner, region.cosigner = region.cosigner, None
+    bare = region.checkpoint(witnesses=[witness])
+    region.cosigner = cosigner
+    receipt = dataclasses.replace(region.receipt(issued), checkpoint=bare)
+    listed = region.trust_list()
+    witnesses = Witnesses(quorum=1, keys=(witness.vkey.to_text(),))
+    trust = region.trust(trust_list=dataclasses.replace(listed, witnesses=witnesses))
+    return world.judge(region.file(issued, receipt=receipt), trust=trust)
+
+
+@attack("checkpoint", reason.CHECKPOINT, "NOTE_SIGNATURE")
+def a_cosignature_moved_from_another_tree_of_the_broken_log(world: World) -> Report:
+    region = world.region
+    honest = region.issue()
+    size = len(region.leaves)
+    region.ed25519_broken = True
+    genuine = note.parse(region.checkpoint()).signatures
+    cosigner, region.cosigner = region.cosigner, None
+    file = forged_receipt(world, honest, size)
+    region.cosigner = cosigner
+    licence = LicenceFile.parse(file)
+    moved = next(line for line in genuine if len(line.signature) > 64)
+    return world.judge(
+        LicenceFile(
+            licence.sd_jwt, licence.opening, note.add_signature(licence.receipt or b"", moved)
+        ).to_bytes()
+    )
+
+
 # --- key state: the stolen key ------------------------------------------------
 
 
@@ -645,20 +751,86 @@ def a_receipt_of_a_tree_that_forks_below_the_pin(world: World) -> Report:
     return world.judge(world.region.file(issued), trust=trust)
 
 
-@attack("key-state", reason.PIN_OTHER_LOG)
-def a_receipt_of_another_log_than_the_pinned_one(world: World) -> Report:
+def forged_receipt(world: World, leaf_of: Issued, size: int) -> bytes:
+    """Return the file of a licence under a tree in which it took another entry's place."""
     region = world.region
-    issued = region.issue()
-    steal(world)
-    signer = NoteSigner(name=ORIGIN[:-1] + "2", key=b"\x07" * 32)
-    listed = region.trust_list()
-    (log,) = listed.logs
-    second = dataclasses.replace(log, origin=signer.vkey.name, vkey=signer.vkey.to_text())
-    trust = region.trust(trust_list=dataclasses.replace(listed, logs=(log, second)))
-    receipt = dataclasses.replace(
-        region.receipt(issued), checkpoint=region.checkpoint(signer=signer)
+    honest = region.leaves[leaf_of.index]
+    forged = region.issue(logged=False)
+    entry = forged.opening.licence_entry(
+        forged.sd_jwt.split("~")[0].encode(),
+        region.key.public_key.thumbprint,
+        str(forged.claims["ZZBS"]),
+        STATUS_URI,
+        forged.status_index,
     )
-    return world.judge(region.file(issued, receipt=receipt), trust=trust)
+    region.leaves[leaf_of.index] = merkle.leaf_hash(entry)
+    file = region.file(dataclasses.replace(forged, index=leaf_of.index), size=size)
+    region.leaves[leaf_of.index] = honest
+    return file
+
+
+@attack("key-state", reason.PIN_OTHER_ENTRY)
+def a_forgery_in_an_honest_entrys_place_in_a_tree_of_the_thiefs(world: World) -> Report:
+    # The thief has the log's key as well, and nobody has found out yet.
+    region = world.region
+    honest = region.issue()
+    size = len(region.leaves)
+    file = forged_receipt(world, honest, size)
+    steal(world)
+    return world.judge(file, trust=without_head(world, trees=[(size, ())]))
+
+
+@attack("key-state", reason.PIN_OTHER_ENTRY)
+def a_forgery_in_a_block_that_both_trees_have_filled(world: World) -> Report:
+    region = world.region
+    honest = region.issue()
+    region.fill_log(600)
+    size = len(region.leaves)
+    file = forged_receipt(world, honest, size)
+    steal(world)
+    return world.judge(file, trust=without_head(world, trees=[(size, ())]))
+
+
+def without_head(world: World, **options: Any) -> Any:
+    """Return trust without the log's checkpoint, so that the pin alone has to notice."""
+    region = world.region
+    listed, token, trees = region.trust_list(), region.status_token(), options.pop("trees")
+    tiles = [PinnedTree(region.head(n), b, region.tree_bytes(n, b)) for n, b in trees]
+    now = int(region.clock.now().timestamp())
+    return TrustSet(
+        home=region_trust(
+            listed,
+            hop=region.trust().home.hop,
+            freshness=Freshness(issued_at=now, expires=now + 86_400),
+            tokens=[token],
+            trees=tiles,
+        )
+    )
+
+
+def retire(world: World) -> None:
+    """Retire the key: the log's present head holds all that it signed."""
+    head = world.region.head()
+    pin = Pin(origin=ORIGIN, n_stop=head.size, root=head.root, n_safe=head.size)
+    world.region.add_key(
+        world.region.key, state=KeyState.RETIRED, not_after=world.region.since, pin=pin
+    )
+
+
+@attack("key-state", reason.RETIRED_BEYOND)
+def a_backdated_licence_of_a_retired_key_that_was_not_destroyed(world: World) -> Report:
+    retire(world)
+    return world.judge_issued(world.region.issue())
+
+
+@attack("key-state", reason.RETIRED_CONTRADICTED)
+def a_backdated_licence_in_an_honest_entrys_place(world: World) -> Report:
+    region = world.region
+    honest = region.issue()
+    size = len(region.leaves)
+    file = forged_receipt(world, honest, size)
+    retire(world)
+    return world.judge(file, trust=without_head(world, trees=[(size, ())]))
 
 
 # --- certificates, scope ------------------------------------------------------

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from support.clock import SeededEntropy
+from support.hierarchy import Hierarchy
 from support.region_builder import ORIGIN, RegionBuilder
 from support.trust_repository import key
 from yinxin_proto.error import (
@@ -19,10 +21,12 @@ from yinxin_proto.error import (
     VerificationError,
     YinxinError,
 )
+from yinxin_proto.keyrecord import KeyState, Pin
+from yinxin_proto.merkle import TreeHead
 from yinxin_verifier.decision import verify
 from yinxin_verifier.evidence import Evidence
 from yinxin_verifier.pack import LoadedPack, PackLoader, Pinning
-from yinxin_verifier.packfile import Manifest, open_pack
+from yinxin_verifier.packfile import Manifest, TreeFile, open_pack
 from yinxin_verifier.policy import OFFLINE
 from yinxin_verifier.store import MemoryStore
 
@@ -92,6 +96,100 @@ def test_a_pack_carries_the_proofs_that_tie_old_receipts_to_it(
 
 
 # --- pinning ----------------------------------------------------------------------
+
+
+def steal(region: RegionBuilder) -> int:
+    """Declare the key stolen at the log's present head; return its size."""
+    head = region.head()
+    pin = Pin(origin=ORIGIN, n_stop=head.size, root=head.root, n_safe=head.size)
+    region.add_key(region.key, state=KeyState.COMPROMISED, pin=pin)
+    return head.size
+
+
+def test_a_pack_carries_the_tiles_that_old_receipts_are_found_in(
+    region: RegionBuilder, tmp_path: Path
+) -> None:
+    issued = region.issue()
+    old = region.file(issued)
+    region.fill_log(600)
+    size = steal(region)
+    region.fill_log(5)
+    for name, blocks, code in (
+        ("with", ((0, 1),), None),
+        ("without", (), "PIN_CONSISTENCY_UNAVAILABLE"),
+    ):
+        files = region.pack(trees=[(size, blocks)])
+        loaded = load(region, write_zip(tmp_path / f"{name}.zip", files))
+        evidence = Evidence(licence=old, trust=loaded.trust)
+        assert verify(evidence, OFFLINE, region.clock.now()).code == code
+
+
+def test_tiles_that_were_altered_do_not_make_a_good_licence_look_forged(
+    region: RegionBuilder, tmp_path: Path
+) -> None:
+    region.fill_log(600)
+    size = steal(region)
+    files = region.pack(trees=[(size, ((0, 1),))])
+    altered = bytearray(files["trees/0"])
+    altered[1000] ^= 1
+    for place, (tiles, reason) in enumerate(
+        [
+            (bytes(altered), "PINNED_TREE"),
+            (files["trees/0"][:-1], "PINNED_TREE"),
+            (files["trees/0"] + b"x", "TOO_LARGE"),
+        ]
+    ):
+        path = write_zip(tmp_path / f"{place}.zip", {**files, "trees/0": tiles})
+        with pytest.raises((MalformedError, VerificationError)) as caught:
+            load(region, path)
+        assert caught.value.reason == reason
+
+
+def test_a_tree_without_bounds_is_refused_before_it_is_read(
+    region: RegionBuilder, tmp_path: Path
+) -> None:
+    manifest = Manifest(
+        checkpoints={},
+        consistency={},
+        trees={TreeHead(1 << 50, bytes(32)): TreeFile(file="trees/0")},
+    )
+    files = {**region.pack(), "pack.json": manifest.to_bytes(), "trees/0": b""}
+    with pytest.raises(MalformedError) as caught:
+        load(region, write_zip(tmp_path / "pack.zip", files))
+    assert caught.value.reason == "TOO_LARGE"
+
+
+def test_a_parallel_root_may_be_pinned_beside_the_repositorys(
+    region: RegionBuilder, tmp_path: Path
+) -> None:
+    path = write_zip(tmp_path / "pack.zip", region.pack())
+    own = region.hierarchy.parallel.certificate
+    other = Hierarchy(entropy=SeededEntropy("stranger")).parallel.certificate
+    loaded = load(region, path, PackLoader(trust_first_use=True, pq_root=own))
+    assert all(log.is_broken for log in loaded.trust.home.logs.values())
+    with pytest.raises(VerificationError) as caught:
+        load(region, path, PackLoader(trust_first_use=True, pq_root=other))
+    assert caught.value.reason == "PQ_ROOT_PINNED"
+
+
+def test_a_verifier_offline_since_before_the_theft_says_how_old_its_evidence_is(
+    region: RegionBuilder, tmp_path: Path
+) -> None:
+    path = write_zip(tmp_path / "pack.zip", region.pack())
+    forged = region.issue()
+    steal(region)
+    region.clock.advance(days=6)
+    report = verify(
+        Evidence(licence=region.file(forged), trust=load(region, path).trust),
+        OFFLINE,
+        region.clock.now(),
+    )
+    # It cannot know; so whoever reads the report must see since when.
+    assert report.trust_age == timedelta(days=6)
+    assert report.to_dict()["trustAgeSeconds"] == 6 * 86_400
+    by_name = {check.name: check for check in report.checks}
+    for name in ("freshness", "key", "key-state"):
+        assert by_name[name].age == timedelta(days=6)
 
 
 def test_a_root_must_be_pinned_one_way_or_the_other() -> None:
@@ -409,9 +507,16 @@ def test_a_status_list_that_is_no_text_spoils_no_other(
 
 def test_a_manifest_is_its_own_inverse() -> None:
     manifest = Manifest(
-        checkpoints={ORIGIN: "checkpoints/0"}, consistency={(ORIGIN, 3, 7): (bytes(32),)}
+        checkpoints={ORIGIN: "checkpoints/0"},
+        consistency={(ORIGIN, 3, 7): (bytes(32),)},
+        trees={TreeHead(9, bytes(32)): TreeFile(file="trees/0", blocks=((0, 1), (3, 5)))},
     )
     assert Manifest.parse(manifest.to_bytes()) == manifest
+
+
+def tree_entry(file: str, blocks: str) -> bytes:
+    entry = f'{{"size":9,"root":"{"A" * 43}","file":{file},"blocks":{blocks}}}'
+    return f'{{"schema":1,"checkpoints":[],"consistency":[],"trees":[{entry}]}}'.encode()
 
 
 @pytest.mark.parametrize(
@@ -419,9 +524,17 @@ def test_a_manifest_is_its_own_inverse() -> None:
     [
         b"",
         b"[]",
-        b'{"schema":2,"checkpoints":[],"consistency":[]}',
-        b'{"schema":1,"checkpoints":[{"origin":"a","file":"../x"}],"consistency":[]}',
-        b'{"schema":1,"checkpoints":[],"consistency":[],"more":1}',
+        b'{"schema":2,"checkpoints":[],"consistency":[],"trees":[]}',
+        b'{"schema":1,"checkpoints":[{"origin":"a","file":"../x"}],"consistency":[],"trees":[]}',
+        b'{"schema":1,"checkpoints":[],"consistency":[],"trees":[],"more":1}',
+        b'{"schema":1,"checkpoints":[],"consistency":[]}',
+        tree_entry('"../x"', "[]"),
+        tree_entry('"trees/0"', "[[1,1]]"),
+        tree_entry('"trees/0"', "[[2,1]]"),
+        tree_entry('"trees/0"', "[[0,2],[1,3]]"),
+        tree_entry('"trees/0"', "[[0,-1]]"),
+        tree_entry('"trees/0"', "[[0]]"),
+        tree_entry('"trees/0"', "7"),
     ],
 )
 def test_another_manifest_is_malformed(data: bytes) -> None:

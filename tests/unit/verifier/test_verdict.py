@@ -8,24 +8,27 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from support.clock import SeededEntropy
-from support.hierarchy import ORGANISATION
+from support.hierarchy import ORGANISATION, Hierarchy
 from support.region_builder import CODE, ORIGIN, STATUS_URI, RegionBuilder
 from yinxin_ca.profile import LICENCE_CA
 from yinxin_ca.subject import Subject
 from yinxin_proto import sdjwt
 from yinxin_proto.certificate import parse as parse_certificate
+from yinxin_proto.crl import RevocationReason
 from yinxin_proto.error import InvalidArgumentError, VerificationError
 from yinxin_proto.jose import sign_compact
 from yinxin_proto.keybinding import bind
 from yinxin_proto.keyrecord import KeyState, Pin
 from yinxin_proto.licence import LicenceFile
-from yinxin_proto.logkey import FrozenHead, LogKey, LogKind
+from yinxin_proto.logkey import FrozenHead
+from yinxin_proto.mldsa import ML_DSA_44
 from yinxin_proto.note import NoteSigner
 from yinxin_proto.scope import TypeScope
 from yinxin_proto.suite import ES256
 from yinxin_verifier.decision import STEPS, Request, steps_table, verify
 from yinxin_verifier.evidence import Evidence, LogAnswer, TrustSet
-from yinxin_verifier.existence import proven_time
+from yinxin_verifier.keystate import proven_time
+from yinxin_verifier.parallelroot import check_cosigners
 from yinxin_verifier.policy import OFFLINE, ONLINE, Policy, ReceiptRule
 from yinxin_verifier.reason import Indication, Outcome, SubIndication
 from yinxin_verifier.report import CheckResult, Report
@@ -191,6 +194,269 @@ def test_a_reattested_licence_stands_and_its_neighbour_does_not(region: RegionBu
     pinned(region, n_safe=forged.index, reattested=((honest.index, honest.index + 1),))
     assert_passed(judge(region, region.file(honest)))
     assert judge(region, region.file(forged)).code == "KEY_COMPROMISED_LATER_ENTRY"
+
+
+def compromise(region: RegionBuilder) -> Pin:
+    """Declare the key stolen: the log's present head is the last that counts."""
+    head = region.head()
+    pin = Pin(origin=region.origin, n_stop=head.size, root=head.root, n_safe=head.size)
+    region.add_key(region.key, state=KeyState.COMPROMISED, pin=pin)
+    return pin
+
+
+@pytest.mark.parametrize("size", [7, 300, 512, 600])
+def test_tiles_find_an_entry_for_receipts_of_any_size(region: RegionBuilder, size: int) -> None:
+    region.fill_log(size - len(region.leaves) - 1)
+    issued = region.issue()
+    early = region.file(issued)
+    region.fill_log(700)
+    later = region.file(issued)
+    compromise(region)
+    region.fill_log(900)
+    newest = region.file(issued)
+    block = issued.index // 256
+    trust = region.trust(trees=[(size + 700, ((block, block + 1),))])
+    for file in (early, later, newest):
+        report = judge(region, file, trust=trust)
+        assert_passed(report)
+        assert "0 attested anew" in check(report, "key-state").evidence.en
+
+
+def test_a_refreshed_receipt_needs_no_tile_of_its_own_block(region: RegionBuilder) -> None:
+    issued = region.issue()
+    early = region.file(issued)
+    region.fill_log(700)
+    pin = compromise(region)
+    region.fill_log(50)
+    trust = region.trust(trees=[(pin.n_stop, ())])
+    assert_passed(judge(region, region.file(issued), trust=trust))
+    assert judge(region, early, trust=trust).code == "PIN_CONSISTENCY_UNAVAILABLE"
+
+
+def test_a_receipt_of_the_next_epoch_is_found_in_the_pin_of_the_past_one(
+    region: RegionBuilder,
+) -> None:
+    issued = region.issue()
+    early = region.file(issued)
+    compromise(region)
+    size = len(region.leaves)
+    region.succeed()
+    region.fill_log(3)
+    by_tiles = region.trust(trees=[(size, ())])
+    by_proof = region.trust(proofs=[(size, len(region.leaves))])
+    for trust in (by_tiles, by_proof):
+        assert_passed(judge(region, region.file(issued), trust=trust))
+    assert_passed(judge(region, early, trust=by_tiles))
+
+
+def test_what_the_pin_admits_outlives_the_revocation_of_its_stolen_keys_certificate(
+    region: RegionBuilder,
+) -> None:
+    issued = region.issue()
+    region.clock.advance(hours=1)
+    compromise(region)
+    serial = parse_certificate(region.chain[0]).serial_number
+    region.hierarchy.licences.revoke(serial, RevocationReason.KEY_COMPROMISE)
+    region.crls = [region.hierarchy.licences.sign_crl(lifetime=timedelta(days=7))]
+    region.fill_log(3)
+    trust = region.trust(trees=[(6, ())])
+    assert_passed(judge(region, region.file(issued), trust=trust))
+
+
+def test_what_the_pin_admits_outlives_its_certificate(region: RegionBuilder) -> None:
+    issued = region.issue(request=region.request(valid_until=None))
+    head = region.head()
+    pin = Pin(origin=ORIGIN, n_stop=head.size, root=head.root, n_safe=head.size)
+    region.add_key(region.key, state=KeyState.COMPROMISED, pin=pin, not_after=region.since)
+    region.clock.advance(days=4 * 365)
+    region.status_chain = region.certify_status(region.status_key)
+    report = judge(region, region.file(issued), trust=region.trust(trees=[(head.size, ())]))
+    assert_passed(report)
+
+
+def retire(region: RegionBuilder) -> Pin:
+    """Retire the key in the ordinary way, now: all that it signed is in the log."""
+    head = region.head()
+    pin = Pin(origin=region.origin, n_stop=head.size, root=head.root, n_safe=head.size)
+    now = int(region.clock.now().timestamp())
+    region.add_key(region.key, state=KeyState.RETIRED, not_after=now, pin=pin)
+    return pin
+
+
+def test_a_retired_keys_licence_outlives_its_certificate_by_its_pin(
+    region: RegionBuilder,
+) -> None:
+    issued = region.issue(request=region.request(valid_until=None))
+    early = region.file(issued)
+    region.clock.advance(days=1)
+    retire(region)
+    size = len(region.leaves)
+    region.succeed()
+    region.clock.advance(days=4 * 365)
+    region.status_chain = region.certify_status(region.status_key)
+    region.fill_log(3)
+    plain, tied = region.trust(), region.trust(proofs=[(size, len(region.leaves))])
+    for file in (early, region.file(issued)):
+        report = judge(region, file, trust=plain)
+        assert_passed(report)
+        assert "end of the signing key" in check(report, "period").evidence.en
+        assert_passed(judge(region, file, trust=tied))
+    assert (
+        "log's signature"
+        in check(judge(region, region.file(issued), trust=plain), "key-state").evidence.en
+    )
+    assert (
+        "was found"
+        in check(judge(region, region.file(issued), trust=tied), "key-state").evidence.en
+    )
+
+
+def test_a_suspended_key_keeps_its_pin_and_stays_suspended(region: RegionBuilder) -> None:
+    issued = region.issue()
+    pin = retire(region)
+    region.add_key(region.key, state=KeyState.SUSPENDED, pin=pin)
+    assert judge(region, region.file(issued)).code == "KEY_SUSPENDED"
+
+
+def test_entries_of_a_closed_log_stand_on_its_signature(region: RegionBuilder) -> None:
+    issued = region.issue()
+    early = region.file(issued)
+    region.fill_log(3)
+    region.succeed()
+    region.fill_log(2)
+    later = region.issue()
+    trust = region.trust()
+    for file in (early, region.file(issued), region.file(later)):
+        assert_passed(judge(region, file, trust=trust))
+
+
+def test_a_log_stays_open_while_the_next_one_begins(region: RegionBuilder) -> None:
+    issued = region.issue()
+    early = region.file(issued)
+    region.succeed()
+    region.past_logs = [dataclasses.replace(log, closed_at=None) for log in region.past_logs]
+    trust = region.trust()
+    for file in (early, region.file(issued), region.file(region.issue())):
+        assert_passed(judge(region, file, trust=region.trust()))
+    assert_passed(judge(region, early, trust=trust))
+
+
+def test_entries_of_a_frozen_log_stand_by_tiles_and_refreshed_under_the_next(
+    region: RegionBuilder,
+) -> None:
+    issued = region.issue()
+    early = region.file(issued)
+    region.fill_log(3)
+    head = region.head()
+    region.succeed(frozen=FrozenHead(size=head.size, root=head.root))
+    region.fill_log(2)
+    later = region.issue()
+    trust = region.trust(trees=[(head.size, ())])
+    for file in (early, region.file(issued), region.file(later)):
+        report = judge(region, file, trust=trust)
+        assert_passed(report)
+        assert "consistent with" in check(report, "checkpoint").evidence.en
+
+
+# --- the log's ML-DSA-44 cosigner ------------------------------------------------
+
+
+def test_a_cosigned_checkpoint_says_so_and_witnesses_nothing(region: RegionBuilder) -> None:
+    report = judge(region, region.file(region.issue()))
+    said = check(report, "checkpoint").evidence.en
+    assert "with ML-DSA-44 too" in said
+    assert "no witness signatures" in said
+
+
+def test_with_the_ed25519_key_broken_cosigned_entries_still_verify(region: RegionBuilder) -> None:
+    issued = region.issue()
+    early = region.file(issued)
+    region.ed25519_broken = True
+    region.fill_log(3)
+    for file in (early, region.file(issued)):
+        report = judge(region, file)
+        assert_passed(report)
+        assert "signed by the log with ML-DSA-44" in check(report, "checkpoint").evidence.en
+
+
+def test_a_verifier_that_pins_the_parallel_root_counts_ml_dsa_alone(region: RegionBuilder) -> None:
+    issued = region.issue()
+    root = region.hierarchy.parallel.certificate
+    trust = region.trust(pq_root=root)
+    assert_passed(judge(region, region.file(issued), trust=trust))
+    region.cosigner, cosigner = None, region.cosigner
+    bare = region.file(issued)
+    assert judge(region, bare, trust=trust).code == "LOG_KEY_BROKEN"
+    region.cosigner = cosigner
+    assert_passed(judge(region, bare))
+
+
+def test_another_parallel_root_than_the_pinned_one_is_refused(region: RegionBuilder) -> None:
+    stranger = Hierarchy(entropy=SeededEntropy("stranger")).parallel.certificate
+    for listed in (
+        region.trust_list(),
+        dataclasses.replace(
+            region.trust_list(),
+            anchors=dataclasses.replace(region.trust_list().anchors, pq_root=None),
+            logs=tuple(dataclasses.replace(log, cosigner=None) for log in region.trust_list().logs),
+        ),
+    ):
+        with pytest.raises(VerificationError) as caught:
+            region.trust(trust_list=listed, pq_root=stranger)
+        assert caught.value.reason == "PQ_ROOT_PINNED"
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ("another root", "CHAIN_SIGNATURE"),
+        ("another key", "COSIGNER_KEY"),
+        ("no ML-DSA key", "COSIGNER_KEY"),
+        ("another log", "COSIGNER_NAME"),
+        ("another purpose", "CERTIFICATE_PURPOSE"),
+        ("a classical root", "CHAIN_ALGORITHM"),
+    ],
+)
+def test_a_cosigner_that_the_parallel_root_did_not_certify_is_refused(
+    region: RegionBuilder, change: str, reason: str
+) -> None:
+    listed = region.trust_list()
+    (log,) = listed.logs
+    assert log.cosigner is not None
+    hierarchy, key = region.hierarchy, region.cosigner_key.public_key
+    anchors = listed.anchors
+    match change:
+        case "another root":
+            stranger = Hierarchy(entropy=SeededEntropy("stranger"))
+            der = stranger.cosigner_certificate(ORIGIN, key)
+            subject = parse_certificate(hierarchy.parallel.certificate)
+            # The stranger uses the genuine root's name and key identifier.
+            assert parse_certificate(der).issuer == subject.subject
+            authority_key = parse_certificate(der).authority_key_id
+            assert authority_key is not None
+            assert subject.subject_key_id is not None
+            der = der.replace(authority_key, subject.subject_key_id)
+        case "another key":
+            other = ML_DSA_44.load_seed(b"\x09" * 32).public_key
+            der = hierarchy.cosigner_certificate(ORIGIN, other)
+        case "no ML-DSA key":
+            der = hierarchy.cosigner_certificate(ORIGIN, region.key.public_key)
+        case "another log":
+            der = hierarchy.cosigner_certificate(ORIGIN.replace("licences", "uses"), key)
+        case "another purpose":
+            der = region.chain[0]
+        case _:
+            der = log.cosigner.certificate
+            anchors = dataclasses.replace(
+                anchors, root=anchors.pq_root or b"", pq_root=anchors.root
+            )
+    cosigner = dataclasses.replace(log.cosigner, certificate=der)
+    changed = dataclasses.replace(
+        listed, anchors=anchors, logs=(dataclasses.replace(log, cosigner=cosigner),)
+    )
+    with pytest.raises(VerificationError) as caught:
+        check_cosigners(changed)
+    assert caught.value.reason == reason
 
 
 def test_entries_below_the_seal_of_a_log_stand(region: RegionBuilder) -> None:
@@ -470,25 +736,13 @@ def test_an_opening_is_never_read_against_somebody_elses_receipt(region: RegionB
     assert verify(evidence, ONLINE, region.clock.now()).reason is None
 
 
-def test_a_status_list_counts_no_log_where_two_of_them_grow(region: RegionBuilder) -> None:
-    # Its size is of one of them, and it does not say which.
-    token = region.status_token(log_size=10**6)
-    region.clock.advance(timedelta(hours=1))
-    issued = region.issue()
-    listed = region.trust_list()
-    origin = f"{ORIGIN}b"
-    second = LogKey(
-        origin=origin,
-        kind=LogKind.LICENCES,
-        vkey=NoteSigner(name=origin, key=b"\x08" * 32).vkey.to_text(),
-    )
-    verdicts = []
-    for logs in (listed.logs, (*listed.logs, second)):
-        trust_list = dataclasses.replace(listed, logs=logs)
-        trust = region.trust(trust_list=trust_list, tokens=[token])
-        evidence = Evidence(licence=region.file(issued), trust=trust)
-        verdicts.append(verify(evidence, OFFLINE, region.clock.now()).code)
-    assert verdicts == [None, "STATUS_OLDER_THAN_LICENCE"]
+def test_a_status_list_counts_the_entries_of_every_epoch(region: RegionBuilder) -> None:
+    early, late = region.issue(), region.issue()
+    token = region.status_token(log_size=late.index)
+    region.succeed()
+    trust = region.trust(tokens=[token])
+    assert_passed(judge(region, region.file(early), trust=trust))
+    assert judge(region, region.file(late), trust=trust).code == "STATUS_OLDER_THAN_LICENCE"
 
 
 def test_a_peer_cannot_issue_in_homes_name(region: RegionBuilder) -> None:

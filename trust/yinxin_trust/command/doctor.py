@@ -19,7 +19,7 @@ from yinxin_trust.command.passphrase import (
 )
 from yinxin_trust.command.speech import terminal_of
 from yinxin_trust.diagnosis import Diagnosis, Level, Observation
-from yinxin_trust.region import Region
+from yinxin_trust.region import OFFLINE, Region
 
 app: Final = typer.Typer(add_completion=False)
 
@@ -53,7 +53,9 @@ def _open(directory: Path, passphrases: PassphraseSource) -> Iterator[Region]:
     online = passphrases.online()
     try:
         region = Region.open(
-            directory, passphrase=online, offline_passphrase=passphrases.offline(online)
+            directory,
+            passphrase=online,
+            offline_passphrase=passphrases.offline(online, store=directory / OFFLINE),
         )
     except KeyStoreError:
         # Offline keys may be elsewhere, as they should; online ones may not.

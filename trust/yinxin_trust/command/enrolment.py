@@ -11,10 +11,9 @@ from yinxin_proto.error import AlreadyExistsError
 from yinxin_proto.suite import ES256
 from yinxin_trust.access import Role
 from yinxin_trust.command.clientfolder import Client, ClientFolder
+from yinxin_trust.command.console import CONSOLE
 from yinxin_trust.region import Region
 
-CONSOLE: Final = "@console"
-"""Who assigned a role, in the records: somebody at the machine, with the passphrase."""
 CLIENT_KEY: Final = "client.key"
 
 

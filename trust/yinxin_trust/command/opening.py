@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
+from yinxin_proto.error import YinxinError
+from yinxin_trust.command.console import record
 from yinxin_trust.command.passphrase import PassphraseSource
-from yinxin_trust.region import Region
+from yinxin_trust.region import OFFLINE, Region
 from yinxin_trust.settings import load_settings
 
+OPEN_METHOD: Final = "OpenOfflineKeys"
 RegionDirectory = Annotated[Path, typer.Argument(metavar="DIR", show_default=False)]
 
 
@@ -29,10 +32,26 @@ def open_region(
     """
     load_settings(directory)
     online = passphrases.online()
-    region = Region.open(
-        directory,
-        passphrase=online,
-        offline_passphrase=passphrases.offline(online) if offline else None,
-    )
-    with region:
+    if not offline:
+        with Region.open(directory, passphrase=online) as region:
+            yield region
+        return
+    with _with_offline_keys(directory, online, passphrases) as region:
         yield region
+
+
+def _with_offline_keys(directory: Path, online: str, passphrases: PassphraseSource) -> Region:
+    """Open a region with its offline keys; that they were opened, or not, is audited."""
+    try:
+        region = Region.open(
+            directory,
+            passphrase=online,
+            offline_passphrase=passphrases.offline(online, store=directory / OFFLINE),
+        )
+    except YinxinError as error:
+        # Without the offline keys: who tried to have them is on record either way.
+        with Region.open(directory, passphrase=online) as region:
+            record(region, OPEN_METHOD, OFFLINE, error=error)
+        raise
+    record(region, OPEN_METHOD, OFFLINE, error=None)
+    return region

@@ -15,6 +15,7 @@ from sqlalchemy.exc import ArgumentError
 from yinxin_edge.terminal import Terminal
 from yinxin_proto.sm2provider import provider
 from yinxin_proto.suite import ES256, SM2
+from yinxin_trust.command.ceremony import check_region, show_shared
 from yinxin_trust.command.opening import RegionDirectory
 from yinxin_trust.command.passphrase import (
     OfflinePassphraseFile,
@@ -22,10 +23,16 @@ from yinxin_trust.command.passphrase import (
     PassphraseSource,
 )
 from yinxin_trust.command.speech import terminal_of
-from yinxin_trust.keysettings import KeysTable
 from yinxin_trust.publication import first_root
-from yinxin_trust.region import Region
-from yinxin_trust.settings import DatabaseTable, RegionTable, ServerTable, Settings, load_keys
+from yinxin_trust.region import OFFLINE, Region
+from yinxin_trust.settings import (
+    DatabaseTable,
+    KeysTable,
+    RegionTable,
+    ServerTable,
+    Settings,
+    load_keys,
+)
 from yinxin_trust.settingscheck import check_settings
 
 app: Final = typer.Typer(no_args_is_help=True, add_completion=False)
@@ -55,6 +62,9 @@ def init(
     keys: Annotated[Path | None, typer.Option("--keys", metavar="FILE", show_default=False)] = None,
     passphrase_file: PassphraseFile = None,
     offline_passphrase_file: OfflinePassphraseFile = None,
+    ceremony: Annotated[
+        Path | None, typer.Option("--ceremony", metavar="SCRIPT", show_default=False)
+    ] = None,
 ) -> None:
     """Found a region: its keys, certificates, database, logs and first publication."""
     terminal = terminal_of(context)
@@ -71,8 +81,16 @@ def init(
         keys=KeysTable() if keys is None else load_keys(keys),
     )
     check_settings(settings)
+    # Before anything is made: a script that cannot be followed makes no region.
+    sharing = None if ceremony is None else passphrases.ceremony(ceremony)
+    if sharing is not None:
+        check_region(sharing.script, code)
     online, offline = passphrases.new()
     Region.create(directory, settings, passphrase=online, offline_passphrase=offline)
+    if sharing is not None:
+        # Interrupted, it is done again with: yinxin ceremony share.
+        sharing.share(directory / OFFLINE, passphrase=offline)
+        show_shared(terminal, sharing)
     warn_of_password(terminal, database)
     with Region.open(directory, passphrase=online) as made:
         _show(terminal, directory, made)

@@ -43,7 +43,8 @@ def audit_message(row: Row, namespace: Namespace) -> AuditRecord:
         principal=row.caller
         if row.caller.startswith("https:")
         else f"{namespace.resource}/principals/{row.caller}",
-        method=f"yinxin.v1.{row.method}",
+        # What was done at the region's own machine is no method of a contract.
+        method=row.method if row.method.startswith("Console/") else f"yinxin.v1.{row.method}",
         target=row.resource,
         context=CallContext(
             purpose=said.purpose,

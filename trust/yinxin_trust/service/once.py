@@ -7,7 +7,7 @@ caller gave a ``request_id``, it is claimed in the transaction of what it made.
 from __future__ import annotations
 
 import hmac
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from google.protobuf.message import Message
@@ -26,6 +26,9 @@ from yinxin_trust.storage import Storage
 Act = Callable[[Connection, RowBatch], Json]
 """Does the work inside a write transaction; queues rows; returns what it made."""
 
+Keys = Callable[[], Sequence[bytes]]
+"""Returns the keys of the moment."""
+
 _ATTEMPTS: Final = 8
 _CONDITIONS: Final = ("context", "request_id", "etag")
 """Fields that say why, which and when, not what is asked for."""
@@ -37,14 +40,15 @@ class Once:
     Args:
         storage: The region's database.
         admission: Puts them on record.
-        key: Keyed hashing of requests: they may hold a subject's number.
+        keys: Keyed hashing of requests: they may hold a subject's number. The
+            first one hashes; by the others an earlier request is recognised.
         clock: Dates the claims.
     """
 
-    def __init__(self, *, storage: Storage, admission: Admission, key: bytes, clock: Clock) -> None:
+    def __init__(self, *, storage: Storage, admission: Admission, keys: Keys, clock: Clock) -> None:
         self._storage = storage
         self._admission = admission
-        self._key = key
+        self._keys = keys
         self._clock = clock
 
     def run(self, visit: Visit, request: Message, act: Act) -> Json:
@@ -62,7 +66,8 @@ class Once:
             YinxinError: As ``act`` raises; nothing is stored then.
         """
         request_id = str(getattr(request, "request_id", ""))
-        key = RequestKey(visit.caller.principal_id, request_id, self._hash(visit, request))
+        first, *others = self._hashes(visit, request)
+        key = RequestKey(visit.caller.principal_id, request_id, first, tuple(others))
         for _ in range(_ATTEMPTS):
             try:
                 return self._attempt(visit, key, act)
@@ -86,11 +91,11 @@ class Once:
         visit.recorded = True
         return outcome
 
-    def _hash(self, visit: Visit, request: Message) -> bytes:
+    def _hashes(self, visit: Visit, request: Message) -> list[bytes]:
         body = type(request)()
         body.CopyFrom(request)
         for name in _CONDITIONS:
             if name in body.DESCRIPTOR.fields_by_name:
                 body.ClearField(name)
         message = visit.call.method.encode() + b"\0" + body.SerializeToString(deterministic=True)
-        return hmac.digest(self._key, message, "sha256")
+        return [hmac.digest(key, message, "sha256") for key in self._keys()]

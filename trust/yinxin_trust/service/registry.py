@@ -70,7 +70,7 @@ def services(region: Region) -> list[Service]:
     once = Once(
         storage=region.storage,
         admission=admission,
-        key=region.vault.derive("request-body"),
+        keys=lambda: region.vault.derive("request-body"),
         clock=region.clock,
     )
     return [

@@ -1,0 +1,81 @@
+"""The key of a log: the next epoch of its origin, over the tree that goes on."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from sqlalchemy import Connection
+
+from yinxin_ca.keystore import KeyRef, KeyStore
+from yinxin_proto.error import IntegrityError
+from yinxin_proto.logkey import FrozenHead
+from yinxin_proto.strict import canonical_json
+from yinxin_trust.keyinventory import KeyVersion, note
+from yinxin_trust.keyring import LOG_KINDS
+from yinxin_trust.keystage import Stage, Step
+from yinxin_trust.ledger import committed_head, signed_head
+from yinxin_trust.logsuccession import log_key_version, succeed
+from yinxin_trust.rotation.plan import NOTHING, Change, PlainPlan
+from yinxin_trust.rotation.trustkey import published_trust
+
+
+class LogKeyPlan(PlainPlan):
+    """The key of the log of licences, or of uses.
+
+    Its activation needs the log's lease: whoever sequences the log does it.
+    """
+
+    offline = frozenset({Step.PUBLISH, Step.RETIRE})
+    waits_for_verifiers = True
+
+    def store(self, ref: KeyRef) -> KeyStore:
+        """See `Plan.store`."""
+        return self.bench.keyring.online
+
+    def make(self, ref: KeyRef, like: KeyVersion) -> None:
+        """See `Plan.make`: an Ed25519 seed."""
+        self.store(ref).generate_secret(ref)
+
+    def record(self, conn: Connection, ref: KeyRef) -> KeyVersion:
+        """See `Plan.record`."""
+        signer = self.bench.keyring.log_signer(log_number_of(ref), ref.version)
+        return replace(log_key_version(ref, signer.vkey), stage=Stage.PREPARED)
+
+    def publish(self, conn: Connection, key: KeyVersion) -> Change:
+        """See `Plan.publish`."""
+        return Change(trust_list=True)
+
+    def is_public(self, conn: Connection, key: KeyVersion) -> bool:
+        """See `Plan.is_public`."""
+        logs = published_trust(conn, self.bench).logs
+        return any(log.vkey.encode("ascii") == key.public and log.is_open for log in logs)
+
+    def unready(self, conn: Connection, key: KeyVersion) -> str | None:
+        """See `Plan.unready`: what the epoch before has placed it must have signed."""
+        number = log_number_of(key.ref)
+        signed = committed_head(conn, number).size == signed_head(conn, number).size
+        return None if signed else "log"
+
+    def activate(self, conn: Connection, key: KeyVersion, old: KeyVersion | None) -> Change:
+        """See `Plan.activate`: the head goes on under the new origin."""
+        number = log_number_of(key.ref)
+        signer = self.bench.keyring.log_signer(number, key.ref.version)
+        head = succeed(conn, number, signer.vkey.name, signer)
+        if old is not None:
+            closed = FrozenHead(size=head.size, root=head.root).to_json()
+            note(conn, old.ref, ending=canonical_json(closed).decode())
+        return NOTHING
+
+    def retire(self, conn: Connection, old: KeyVersion) -> Change:
+        """See `Plan.retire`: the trust list says where the epoch ended."""
+        if old.ending is None:
+            raise IntegrityError(
+                f"the key {old.ref} was succeeded, and nobody noted where", reason="LOG_END"
+            )
+        return Change(trust_list=True)
+
+
+def log_number_of(ref: KeyRef) -> int:
+    """Return which log a key is of."""
+    kind = ref.owner.rpartition("-")[2]
+    return next(number for number, name in LOG_KINDS.items() if name == kind)
