@@ -7,6 +7,7 @@ both ends always present a certificate.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import grpc
@@ -61,6 +62,36 @@ def server_credentials(identity: TlsIdentity) -> grpc.ServerCredentials:
         [(identity.private_key, identity.certificate_chain)],
         root_certificates=identity.roots,
         require_client_auth=True,
+    )
+
+
+def reloading_server_credentials(
+    first: TlsIdentity, renewed: Callable[[], TlsIdentity | None]
+) -> grpc.ServerCredentials:
+    """Return credentials as `server_credentials` does, that may change while they are used.
+
+    Connections that stand are left alone; the next one shows what is new.
+
+    Args:
+        first: What is shown at first.
+        renewed: Asked before every handshake; None while nothing has changed.
+            It must not raise.
+    """
+
+    def fetch() -> grpc.ServerCertificateConfiguration | None:
+        identity = renewed()
+        return None if identity is None else _configuration(identity)
+
+    return grpc.dynamic_ssl_server_credentials(
+        _configuration(first),
+        fetch,  # type: ignore[arg-type]  # the stubs leave out None, which means no change
+        require_client_authentication=True,
+    )
+
+
+def _configuration(identity: TlsIdentity) -> grpc.ServerCertificateConfiguration:
+    return grpc.ssl_server_certificate_configuration(
+        [(identity.private_key, identity.certificate_chain)], root_certificates=identity.roots
     )
 
 

@@ -13,8 +13,7 @@ from support.softhsm import SoftToken, new_token
 from yinxin import Client, IssuedLicence, Verifier
 from yinxin_ca.keystore import Purpose
 from yinxin_proto.error import UnavailableError
-from yinxin_trust.keysettings import Pkcs11Table
-from yinxin_trust.settings import KeysTable
+from yinxin_trust.keysettings import KeysTable, Pkcs11Table
 
 PURPOSES = (
     Purpose.LICENCE,

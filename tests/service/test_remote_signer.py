@@ -23,9 +23,8 @@ from yinxin_edge.clock import SystemClock, SystemEntropy
 from yinxin_edge.port import reserve_port
 from yinxin_proto.error import PermissionDeniedError, UnavailableError
 from yinxin_proto.suite import ES256
-from yinxin_trust.keysettings import RemoteTable
+from yinxin_trust.keysettings import KeysTable, RemoteTable
 from yinxin_trust.keystores import StoreMaker
-from yinxin_trust.settings import KeysTable
 from yinxin_trust.signerhouse import JOURNAL
 
 _ADDRESS = re.compile(r"127\.0\.0\.1:\d+")

@@ -31,7 +31,7 @@ from yinxin_trust.ledger import LICENCES, USES
 from yinxin_trust.refresh import Refresher
 from yinxin_trust.region import Region
 from yinxin_trust.sequencer import Sequencer, lease_name
-from yinxin_trust.servercertificate import RENEW_BEFORE, ServerCertificate
+from yinxin_trust.servercertificate import ServerCertificate
 from yinxin_trust.soundness import Soundness
 
 Wait = Callable[[timedelta], bool]
@@ -40,6 +40,8 @@ Wait = Callable[[timedelta], bool]
 LEASE_TERM: Final = timedelta(seconds=10)
 """How long a log stands still when its sequencer's machine is gone."""
 _RENEW: Final = LEASE_TERM / 3
+_LOOK: Final = timedelta(seconds=0.5)
+"""How often a keeper looks for a key that its log is to go on with."""
 _RETRY: Final = timedelta(seconds=1)
 _PASSING: Final = (UnavailableError, ResourceExhaustedError)
 """The database is locked, gone or full: what was not done is done when it is back."""
@@ -72,9 +74,10 @@ class LogKeeper:
         self._log = log_number
         self._office = office
         self._journal = journal.bind(log=log_number)
+        self._rotation = region.rotation()
         self._lease: Lease | None = None
         self._sequencer: Sequencer | None = None
-        self._renewed = 0.0
+        self._renewed = self._looked = 0.0
 
     @property
     def holds(self) -> bool:
@@ -93,6 +96,7 @@ class LogKeeper:
             return
         try:
             self._sequencer.run_once()
+            self._succeed(self._lease)
             if time.monotonic() - self._renewed > _RENEW.total_seconds():
                 self._lease.renew()
                 self._renewed = time.monotonic()
@@ -109,12 +113,35 @@ class LogKeeper:
         self._journal.info("lease_acquired", epoch=lease.epoch)
         self._lease = lease
         self._renewed = time.monotonic()
-        self._sequencer = Sequencer(
+        self._sequencer = self._new_sequencer(lease)
+
+    def _new_sequencer(self, lease: Lease) -> Sequencer:
+        signer, beside = self._region.log_signers(self._log)
+        return Sequencer(
             storage=self._region.storage,
             log_number=self._log,
-            signer=self._region.keyring.log_signer(self._log),
+            signer=signer,
+            cosigners=beside,
             lease=lease,
         )
+
+    def _succeed(self, lease: Lease) -> None:
+        """Let the log go on under its next key, once that is due."""
+        if time.monotonic() - self._looked < _LOOK.total_seconds():
+            return
+        self._looked = time.monotonic()
+        ref = self._rotation.due_log_key(self._log)
+        if ref is None:
+            return
+        try:
+            self._rotation.activate(ref, lease)
+        except FailedPreconditionError as error:
+            if error.reason not in {"KEY_WAITS", "LOG_UNSIGNED"}:
+                raise
+            # Something came in between: looked at again in a moment.
+            return
+        self._journal.info("log_key_succeeded", key=str(ref))
+        self._sequencer = self._new_sequencer(lease)
 
     def release(self) -> None:
         """Let another process have the lease at once."""
@@ -143,6 +170,7 @@ class Background:
             clock=region.clock,
             entropy=region.entropy,
         )
+        self._rotation = region.rotation()
         self._soundness = Soundness(keyring=region.keyring, directory=directory)
         office = LeaseOffice(
             database=region.storage.database,
@@ -209,8 +237,9 @@ class Background:
             self._refresher.run_once,
             self._expiry.expire_due,
             self._remember,
+            self._rotation.run_due,
+            self._certificate.ensure,
             self._region.storage.database.checkpoint,
-            self._look_at_certificate,
         )
 
     def _attempt(self, *tasks: Callable[[], object]) -> None:
@@ -223,8 +252,3 @@ class Background:
 
     def _remember(self) -> None:
         self._soundness.remember(self._region.storage)
-
-    def _look_at_certificate(self) -> None:
-        end = self._certificate.not_after()
-        if end is not None and end - self._region.clock.now() < RENEW_BEFORE / 2:
-            self._journal.warning("server_certificate_ends", at=end.isoformat())

@@ -14,6 +14,7 @@ from datetime import datetime, timedelta, timezone
 from enum import IntEnum
 from importlib import metadata
 from pathlib import Path
+from platform import machine
 from typing import Any, Final
 
 from sqlalchemy import Column, func, select, text
@@ -24,9 +25,14 @@ from yinxin_proto.crl import parse_crl
 from yinxin_proto.error import YinxinError
 from yinxin_proto.jose import x5c_chain
 from yinxin_proto.repository import Expiry, RepositoryView
+from yinxin_proto.sm2provider import provider
 from yinxin_proto.strict import parse_json
+from yinxin_proto.suite import SM2
 from yinxin_trust import schema
 from yinxin_trust.certification import ISSUING, get_crl
+from yinxin_trust.cipher import cipher_for
+from yinxin_trust.keyoverview import overview
+from yinxin_trust.keystage import Stage
 from yinxin_trust.keystores import KEYS
 from yinxin_trust.publication import first_root, reader
 from yinxin_trust.region import OFFLINE, Region
@@ -48,6 +54,9 @@ LIBRARIES: Final = (
     "tuf",
     "jsonschema-rs",
 )
+_ARM: Final = ("aarch64", "arm64")
+_BRANCHING: Final = ((3, 2), (3, 6))
+"""Versions whose SM2 on 64-bit ARM branches on secrets."""
 CHINA: Final = timezone(timedelta(hours=8))
 SOON: Final = timedelta(days=30)
 _MIB: Final = 1 << 20
@@ -95,12 +104,14 @@ class Diagnosis:
         """Yield what every check saw, in an order that is good to read."""
         for check in (
             self._keys,
+            self._suites,
             self._stores,
             self._permissions,
             self._database,
             self._data,
             self._clock,
             self._space,
+            self._rotations,
             self._certificates,
             self._revocation_lists,
             self._roles,
@@ -128,6 +139,40 @@ class Diagnosis:
             yield Observation("offline", Level.NOTE, "offline.shut")
         else:
             yield Observation("offline", Level.OK, "offline.away")
+
+    def _rotations(self) -> Iterator[Observation]:
+        """Tell of keys that are older than the settings let them become."""
+        region, now = self.region, self.region.clock.now()
+        lines = list(overview(region.storage, region.rotation(), region.settings.rotation))
+        due = [line for line in lines if line.is_due(now)]
+        for line in due:
+            told: dict[str, object] = {
+                "purpose": line.key.ref.purpose.value,
+                "owner": line.key.ref.owner,
+                "at": show_moment(line.due or now),
+            }
+            yield Observation("rotation", Level.NOTE, "due", told)
+        if not due:
+            count = sum(line.key.stage is Stage.ACTIVE for line in lines)
+            yield Observation("rotation", Level.OK, "rotation", {"count": count})
+
+    def _suites(self) -> Iterator[Observation]:
+        suites = self.region.foundation.suites
+        values = {
+            "own": suites.own.name,
+            "root": suites.root.name,
+            "cipher": cipher_for(suites).name,
+        }
+        yield Observation("suites", Level.OK, "suites", values)
+        if SM2 not in (suites.own, suites.root):
+            return
+        library = provider().require()
+        said = {"name": library.name, "version": library.version}
+        number = tuple(map(int, library.version.split(".")))[:2]
+        if machine() in _ARM and _BRANCHING[0] <= number <= _BRANCHING[1]:
+            yield Observation("libcrypto", Level.NOTE, "libcrypto.branching", said)
+        else:
+            yield Observation("libcrypto", Level.OK, "libcrypto.sound", said)
 
     def _stores(self) -> Iterator[Observation]:
         """Say which store holds what, where there is more than one."""

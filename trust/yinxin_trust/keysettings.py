@@ -1,4 +1,4 @@
-"""``[keys.…]`` of ``region.toml``: which keys are where.
+"""``[keys]`` of ``region.toml``: which keys are where.
 
 Keys of purposes that are named nowhere are in the encrypted files below
 ``keys/``. The offline store is always files, and has no table here.
@@ -83,8 +83,8 @@ class RemoteTable:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class StoresTable:
-    """The part of ``[keys]`` that says where keys are."""
+class KeysTable:
+    """``[keys]``."""
 
     pkcs11: Pkcs11Table = field(default_factory=Pkcs11Table)
     sdf: SdfTable = field(default_factory=SdfTable)

@@ -18,7 +18,7 @@ from yinxin_edge.channel import open_channel
 from yinxin_edge.tls import TlsIdentity, channel_credentials
 from yinxin_proto.clock import Clock, Entropy
 from yinxin_proto.error import ConfigurationError
-from yinxin_trust.keysettings import StoresTable
+from yinxin_trust.keysettings import KeysTable
 
 FILE: Final = "file"
 KEYS: Final = "keys"
@@ -39,7 +39,7 @@ class StoreMaker:
     clock: Clock
     entropy: Entropy
 
-    def online(self, table: StoresTable, files: KeyStore) -> RoutedKeyStore:
+    def online(self, table: KeysTable, files: KeyStore) -> RoutedKeyStore:
         """Return every online store as one.
 
         Args:
@@ -52,7 +52,7 @@ class StoreMaker:
         rest = Route(FILE, files, frozenset())
         return RoutedKeyStore(rest, tuple(self._routes(table)))
 
-    def _routes(self, table: StoresTable) -> Iterator[Route]:
+    def _routes(self, table: KeysTable) -> Iterator[Route]:
         if table.pkcs11.purposes:
             yield Route("pkcs11", self._token(table), frozenset(table.pkcs11.purposes))
         if table.sdf.purposes:
@@ -60,7 +60,7 @@ class StoreMaker:
         if table.remote.purposes:
             yield Route("remote", self._signer(table), frozenset(table.remote.purposes))
 
-    def _signer(self, table: StoresTable) -> KeyStore:
+    def _signer(self, table: KeysTable) -> KeyStore:
         settings, folder = table.remote, self.directory / table.remote.credentials
         identity = TlsIdentity(
             private_key=_read(folder / "client.key"),
@@ -70,7 +70,7 @@ class StoreMaker:
         channel = open_channel(settings.address, channel_credentials(identity))
         return RemoteKeyStore(channel=channel, timeout=settings.timeout)
 
-    def _machine(self, table: StoresTable) -> KeyStore:
+    def _machine(self, table: KeysTable) -> KeyStore:
         settings = table.sdf
         code = read_secret_line(
             self.directory / settings.code_file, what="the private keys' access code"
@@ -83,7 +83,7 @@ class StoreMaker:
             entropy=self.entropy,
         )
 
-    def _token(self, table: StoresTable) -> KeyStore:
+    def _token(self, table: KeysTable) -> KeyStore:
         settings = table.pkcs11
         try:
             from yinxin_ca.pkcs11 import Pkcs11KeyStore  # noqa: PLC0415 - an extra of its own

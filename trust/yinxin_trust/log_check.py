@@ -38,6 +38,7 @@ from yinxin_proto.tile import FULL_WIDTH, HEIGHT, tree_root
 from yinxin_trust import schema
 from yinxin_trust.finding import Finding
 from yinxin_trust.ledger import read_tile
+from yinxin_trust.logsuccession import series_of
 from yinxin_trust.sequencer import lease_name
 from yinxin_trust.tree_check import TreeCheck
 
@@ -111,7 +112,8 @@ class LogCheck:
 
     def _known(self, size: int) -> Iterator[Finding]:
         for held in self.known:
-            if held.origin != self.verifier.vkey.name:
+            # The epochs of one log are one tree.
+            if series_of(held.origin) != series_of(self.verifier.vkey.name):
                 continue
             if held.head.size > size:
                 yield self._finding(

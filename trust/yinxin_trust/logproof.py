@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from yinxin_proto.tile import TileId, TileReader
 from yinxin_trust.ledger import LICENCES, read_tile, signed_head
+from yinxin_trust.logsuccession import series_of
 from yinxin_trust.storage import Storage
 
 Key = tuple[str, int, int]
@@ -35,7 +36,7 @@ class ConsistencyProofs(Mapping[Key, Sequence[bytes]]):
         with self._lock:
             if larger > self._size:
                 self._look()
-            if origin != self._origin:
+            if series_of(origin) != series_of(self._origin):
                 raise KeyError(key)
             if larger > self._size:
                 # We never signed such a tree: no proof ties it to ours.

@@ -27,7 +27,8 @@ from yinxin_ca.profile import TLS_SERVER
 from yinxin_ca.subject import AlternativeNames, Subject
 from yinxin_edge.tls import TlsIdentity
 from yinxin_proto.error import ConfigurationError
-from yinxin_trust.certification import open_authority
+from yinxin_trust.certification import open_authority, tls_anchors
+from yinxin_trust.keyinventory import active
 from yinxin_trust.region import Region
 from yinxin_trust.trustlisting import get_anchors
 
@@ -76,13 +77,13 @@ class ServerCertificate:
                 f"{self._path} is missing or unreadable; start the server with: yinxin serve",
                 reason="TLS_FILE",
             )
-        key = load_der_private_key(
-            self.region.keyring.online.export(self.region.keyring.ref(Purpose.TLS_SERVER)), None
-        )
+        # The certificate's own key: it may be a step behind the one that is active.
+        ref, _ = self.region.keyring.signer_of(Purpose.TLS_SERVER, _spki(chain[0]))
+        key = load_der_private_key(self.region.keyring.online.export(ref), None)
         return TlsIdentity(
             private_key=key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()),
             certificate_chain=_to_pem(chain),
-            roots=_to_pem([x509.load_der_x509_certificate(self._anchor())]),
+            roots=_to_pem([x509.load_der_x509_certificate(der) for der in self.anchors()]),
         )
 
     def not_after(self) -> datetime | None:
@@ -94,14 +95,24 @@ class ServerCertificate:
     def _path(self) -> Path:
         return self.directory / FOLDER / FILE
 
-    def _anchor(self) -> bytes:
+    def anchors(self) -> tuple[bytes, ...]:
+        """Return the CAs whose clients are accepted, past ones and the coming one included."""
         with self.region.storage.read() as conn:
-            return get_anchors(conn).tls
+            return tls_anchors(conn)
+
+    def stamp(self) -> tuple[object, ...]:
+        """Return what differs once the certificate or the CAs have changed."""
+        try:
+            file = self._path.stat()
+        except OSError:
+            return ()
+        return (file.st_mtime_ns, file.st_ino, file.st_size, *self.anchors())
 
     def _will_do(self, present: x509.Certificate) -> bool:
         server = self.region.settings.server
-        signer = self.region.keyring.signer(Purpose.TLS_SERVER)
-        issuer = x509.load_der_x509_certificate(self._anchor())
+        with self.region.storage.read() as conn:
+            signer = self.region.keyring.at(conn).signer(Purpose.TLS_SERVER)
+            issuer = x509.load_der_x509_certificate(get_anchors(conn).tls)
         return (
             present.not_valid_after_utc - self.region.clock.now() > RENEW_BEFORE
             and present.issuer == issuer.subject
@@ -118,10 +129,12 @@ class ServerCertificate:
             )
         with region.storage.read() as conn:
             anchors = get_anchors(conn)
+            keyring = region.keyring.at(conn)
+            cross = active(conn, region.namespace.code, Purpose.TLS_CA).chain[1:]
         authority = open_authority(
             "tls",
             anchors=anchors,
-            keyring=region.keyring,
+            keyring=keyring,
             registers=region.foundation.registers,
             clock=region.clock,
             entropy=region.entropy,
@@ -129,10 +142,11 @@ class ServerCertificate:
         der = authority.issue(
             TLS_SERVER,
             subject=Subject(organisation=region.namespace.name, common_name="Server"),
-            public_key=region.keyring.signer(Purpose.TLS_SERVER).public_key,
+            public_key=keyring.signer(Purpose.TLS_SERVER).public_key,
             names=AlternativeNames(dns=server.names, addresses=server.addresses),
         )
-        return authority.chain(der)
+        # As its predecessor certified the CA: who trusts only that one follows.
+        return (der, *cross) if cross else authority.chain(der)
 
     def _read(self) -> list[x509.Certificate] | None:
         try:

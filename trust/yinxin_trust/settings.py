@@ -11,10 +11,12 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Final
 
+from yinxin_ca.location import Locations
+from yinxin_ca.storecipher import AES_256_GCM, SM4_GCM
 from yinxin_edge.config import load, load_file
 from yinxin_proto.error import ConfigurationError
 from yinxin_proto.suite import suite
-from yinxin_trust.keysettings import Pkcs11Table, RemoteTable, SdfTable, StoresTable
+from yinxin_trust.keysettings import KeysTable, Pkcs11Table, RemoteTable, SdfTable
 from yinxin_trust.namespace import Namespace
 from yinxin_trust.suites import RegionSuites
 
@@ -74,8 +76,8 @@ class ServerTable:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class KeysTable(StoresTable):
-    """``[keys]``: where keys are, when they are due, how long a rotation's steps wait."""
+class RotationTable:
+    """``[rotation]``: when keys are due, and how long each step of a rotation waits."""
 
     publish_wait: timedelta = timedelta(days=1)
     """From publication to first use. What a verifier holds of the repository is
@@ -105,11 +107,36 @@ class KeysTable(StoresTable):
     """those that index numbers and wrap data keys."""
 
     def __post_init__(self) -> None:
-        # By name: dataclass made this class anew for its slots, and super() knows the old one.
-        StoresTable.__post_init__(self)
         waits = (self.publish_wait, self.settle, self.destroy_after)
         if min(waits) < timedelta(0):
-            raise ConfigurationError("[keys]: a wait is not negative", reason="KEYS")
+            raise ConfigurationError("[rotation]: a wait is not negative", reason="ROTATION")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HttpTable:
+    """``[http]``: lists, certificates, OCSP and time-stamps, over plain HTTP."""
+
+    listen: str = ""
+    """``host:port``; empty: nothing is served over HTTP."""
+    public_url: str = ""
+    """``http://host[:port]`` under which others reach it; stands in new certificates."""
+    crl_shards: int = 1
+    """Into how many revocation lists an authority's new certificates are sorted."""
+    threads: int = 8
+    """Requests answered at once."""
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.threads <= 256:
+            raise ConfigurationError("threads: 1 to 256", reason="HTTP")
+        if self.public_url.endswith("/"):
+            raise ConfigurationError("public_url: without a slash at its end", reason="HTTP")
+        if self.crl_shards != 1 and not self.public_url:
+            raise ConfigurationError(
+                "crl_shards: shards are found by their URL; set public_url", reason="HTTP"
+            )
+        if self.public_url:
+            # What would stand in certificates is refused here, not in the middle of signing one.
+            Locations(crl=f"{self.public_url}/crl/x.crl", shards=self.crl_shards)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,11 +147,19 @@ class Settings:
     database: DatabaseTable = field(default_factory=DatabaseTable)
     server: ServerTable = field(default_factory=ServerTable)
     keys: KeysTable = field(default_factory=KeysTable)
+    rotation: RotationTable = field(default_factory=RotationTable)
+    http: HttpTable = field(default_factory=HttpTable)
 
     @property
     def namespace(self) -> Namespace:
         """The names that the region gives out."""
-        return Namespace(code=self.region.code, domain=self.region.domain, name=self.region.name)
+        return Namespace(
+            code=self.region.code,
+            domain=self.region.domain,
+            name=self.region.name,
+            public_url=self.http.public_url,
+            crl_shards=self.http.crl_shards,
+        )
 
     @property
     def suites(self) -> RegionSuites:
@@ -135,6 +170,11 @@ class Settings:
         """
         own = suite(self.region.suite)
         return RegionSuites(own, suite(self.region.root_suite) if self.region.root_suite else own)
+
+    @property
+    def key_file_cipher(self) -> str:
+        """What the region's key directories are sealed under."""
+        return SM4_GCM if self.suites.is_commercial else AES_256_GCM
 
     def database_url(self, directory: Path) -> str:
         """Return where the database is."""
@@ -175,6 +215,10 @@ def write_settings(directory: Path, settings: Settings) -> None:
     lines += [f"names = [{', '.join(map(toml_text, settings.server.names))}]"]
     lines += [f"addresses = [{', '.join(map(toml_text, settings.server.addresses))}]"]
     lines += [f"workers = {settings.server.workers}", ""]
+    if settings.http != HttpTable():
+        lines += ["[http]", f"listen = {toml_text(settings.http.listen)}"]
+        lines += [f"public_url = {toml_text(settings.http.public_url)}"]
+        lines += [f"crl_shards = {settings.http.crl_shards}", ""]
     lines += keys_lines(settings.keys)
     (directory / FILE).write_text("\n".join(lines), encoding="utf-8")
 
@@ -226,8 +270,7 @@ def load_keys(path: Path) -> KeysTable:
     def absolute(name: str) -> str:
         return str(beside / name) if name else ""
 
-    return replace(
-        keys,
+    return KeysTable(
         pkcs11=replace(keys.pkcs11, pin_file=absolute(keys.pkcs11.pin_file)),
         sdf=replace(keys.sdf, code_file=absolute(keys.sdf.code_file)),
         remote=replace(keys.remote, credentials=absolute(keys.remote.credentials)),
@@ -239,12 +282,10 @@ class _KeysFile:
     keys: KeysTable
 
 
-def keys_lines(keys: StoresTable) -> list[str]:
-    """Return where keys are as TOML, one line each."""
+def keys_lines(keys: KeysTable) -> list[str]:
+    """Return ``[keys]`` as TOML, one line each."""
     return [
-        line
-        for item in fields(StoresTable)
-        for line in _store_lines(item.name, getattr(keys, item.name))
+        line for item in fields(keys) for line in _store_lines(item.name, getattr(keys, item.name))
     ]
 
 

@@ -38,7 +38,7 @@ from yinxin_proto.certificate import parse
 from yinxin_proto.clock import Clock, Entropy
 from yinxin_proto.error import AlreadyExistsError, ConfigurationError
 from yinxin_proto.suite import ES256
-from yinxin_trust.keysettings import StoresTable
+from yinxin_trust.keysettings import KeysTable
 from yinxin_trust.keystores import KEYS, StoreMaker
 from yinxin_trust.settings import keys_lines, toml_text
 
@@ -97,7 +97,7 @@ class SignerSettings:
 
     signer: SignerTable
     client: tuple[ClientTable, ...] = ()
-    keys: StoresTable = field(default_factory=StoresTable)
+    keys: KeysTable = field(default_factory=KeysTable)
 
     def __post_init__(self) -> None:
         if self.keys.remote.purposes:

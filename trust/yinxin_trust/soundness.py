@@ -17,6 +17,7 @@ from yinxin_proto.error import ConfigurationError, YinxinError
 from yinxin_proto.note import NoteVerifier
 from yinxin_trust.keyring import Keyring
 from yinxin_trust.ledger import LICENCES, USES, signed_head
+from yinxin_trust.logsuccession import epoch_of
 from yinxin_trust.preflight import PreflightReport, preflight
 from yinxin_trust.storage import Storage
 
@@ -25,7 +26,11 @@ _LOGS: Final = (LICENCES, USES)
 
 
 def log_verifiers(keyring: Keyring) -> dict[int, NoteVerifier]:
-    """Return the keys of the region's logs, from its key store and not its database."""
+    """Return the keys of the region's logs, from its key store and not its database.
+
+    Args:
+        keyring: As a transaction sees which epoch each log is in.
+    """
     return {number: NoteVerifier(keyring.log_signer(number).vkey) for number in _LOGS}
 
 
@@ -47,7 +52,8 @@ class Soundness:
         Raises:
             YinxinError: It cannot be read.
         """
-        logs = log_verifiers(self.keyring)
+        with storage.read() as conn:
+            logs = log_verifiers(self.keyring.at(conn))
         return preflight(storage, logs=logs, full=full, known=self._known(logs))
 
     def remember(self, storage: Storage) -> None:
@@ -63,9 +69,12 @@ class Soundness:
 
     def _known(self, logs: Mapping[int, NoteVerifier]) -> list[VerifiedCheckpoint]:
         known: list[VerifiedCheckpoint] = []
-        for number, verifier in logs.items():
+        for number in logs:
             try:
-                known.append(parse(self._path(number).read_bytes()).verify(verifier))
+                note = parse(self._path(number).read_bytes())
+                # Perhaps from before the log's key changed: the tree is the same.
+                signer = self.keyring.log_signer(number, epoch_of(note.claimed.origin))
+                known.append(note.verify(NoteVerifier(signer.vkey)))
             except (OSError, YinxinError):
                 # Absent at first; a damaged one tells nothing, and is written anew.
                 continue

@@ -13,23 +13,30 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
+from yinxin_ca.timestampbook import FileTimestampBook
 from yinxin_edge.clock import SystemClock
+from yinxin_edge.http import HttpServer, HttpSettings
 from yinxin_edge.journal import Journal, JournalHandler
 from yinxin_edge.principal import PeerVerifier
 from yinxin_edge.server import Server, ServerSettings
 from yinxin_edge.supervisor import WorkerSpec
-from yinxin_edge.tls import server_credentials
+from yinxin_edge.tls import reloading_server_credentials
 from yinxin_edge.worker import WorkerLink
 from yinxin_proto.certificate import parse
 from yinxin_proto.suite import ES256
+from yinxin_trust.answering import Answering
 from yinxin_trust.background import Background
+from yinxin_trust.certification import tls_anchors
+from yinxin_trust.liveidentity import LiveIdentity
 from yinxin_trust.peerrevocation import PeerRevocation
-from yinxin_trust.region import Region
+from yinxin_trust.publicservice import PublicService
+from yinxin_trust.region import REGISTERS, Region
 from yinxin_trust.servercertificate import ServerCertificate
 from yinxin_trust.service import CALL_LIMITS, services
-from yinxin_trust.trustlisting import get_anchors
 
 BACKGROUND: Final = "background"
+HTTP: Final = "http"
+TIMESTAMP_BOOK: Final = "timestamps.book"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +50,8 @@ class ProcessSettings:
     """Opens the online key store."""
     address: str
     """``host:port`` that the supervisor holds."""
+    http_address: str = ""
+    """``host:port`` for plain HTTP, held too; empty: not served."""
 
 
 def process_specs(settings: ProcessSettings, *, workers: int) -> list[WorkerSpec]:
@@ -59,7 +68,10 @@ def process_specs(settings: ProcessSettings, *, workers: int) -> list[WorkerSpec
         settings=replace(settings, name=BACKGROUND),
         outlasts=True,
     )
-    return [behind, *serving]
+    if not settings.http_address:
+        return [behind, *serving]
+    public = WorkerSpec(name=HTTP, target=run_http, settings=replace(settings, name=HTTP))
+    return [behind, public, *serving]
 
 
 def run_worker(settings: ProcessSettings, link: WorkerLink) -> None:
@@ -73,6 +85,30 @@ def run_worker(settings: ProcessSettings, link: WorkerLink) -> None:
         link.ready()
         link.wait()
         server.stop()
+
+
+def run_http(settings: ProcessSettings, link: WorkerLink) -> None:
+    """Serve lists, certificates, OCSP and time-stamps until told to stop: a supervisor's target."""
+    journal = _journal(settings)
+    with Region.open(settings.directory, passphrase=settings.passphrase) as region:
+        book = FileTimestampBook(
+            settings.directory / REGISTERS / TIMESTAMP_BOOK, entropy=region.entropy
+        )
+        answering = Answering(region=region, book=book)
+        answering.prepare()
+        server = HttpServer(
+            settings=HttpSettings(
+                listen=settings.http_address, threads=region.settings.http.threads
+            ),
+            handler=PublicService(region=region, answering=answering, journal=journal),
+            journal=journal,
+            clock=region.clock,
+        )
+        server.start()
+        link.ready()
+        link.wait()
+        server.stop()
+        book.close()
 
 
 def run_background(settings: ProcessSettings, link: WorkerLink) -> None:
@@ -89,23 +125,25 @@ def run_background(settings: ProcessSettings, link: WorkerLink) -> None:
 def make_server(region: Region, settings: ProcessSettings, journal: Journal) -> Server:
     """Return one worker's server over an opened region, not yet started."""
     table = region.settings.server
+    certificate = ServerCertificate(region=region, directory=settings.directory)
+    peers = peer_verifier(region)
+    shown = LiveIdentity(certificate=certificate, peers=peers, journal=journal)
     return Server(
         settings=ServerSettings(listen=settings.address, threads=table.threads, limits=CALL_LIMITS),
         services=services(region),
-        credentials=server_credentials(
-            ServerCertificate(region=region, directory=settings.directory).identity()
-        ),
-        identify=_peers(region),
+        credentials=reloading_server_credentials(certificate.identity(), shown.renewed),
+        identify=peers,
         journal=journal,
         entropy=region.entropy,
     )
 
 
-def _peers(region: Region) -> PeerVerifier:
+def peer_verifier(region: Region) -> PeerVerifier:
+    """Return what verifies the region's clients, by the CAs of this moment."""
     with region.storage.read() as conn:
-        anchor = parse(get_anchors(conn).tls)
+        anchors = tuple(map(parse, tls_anchors(conn)))
     return PeerVerifier(
-        anchors={region.namespace.domain: (anchor,)},
+        anchors={region.namespace.domain: anchors},
         clock=region.clock,
         is_revoked=PeerRevocation(storage=region.storage, suite=ES256, clock=region.clock),
         suite=ES256,

@@ -10,9 +10,8 @@ import pytest
 from yinxin_ca.keystore import Purpose
 from yinxin_edge.config import load
 from yinxin_proto.error import ConfigurationError
-from yinxin_trust.keysettings import Pkcs11Table, RemoteTable, SdfTable
+from yinxin_trust.keysettings import KeysTable, Pkcs11Table, RemoteTable, SdfTable
 from yinxin_trust.settings import (
-    KeysTable,
     RegionTable,
     Settings,
     load_keys,

@@ -7,6 +7,7 @@ from typing import Annotated, Final
 
 import typer
 
+from yinxin_ca.keystore import Purpose
 from yinxin_edge.terminal import Terminal
 from yinxin_proto.error import InvalidArgumentError, NotFoundError, Violation
 from yinxin_proto.number import is_credit_code
@@ -14,6 +15,7 @@ from yinxin_proto.signature import PublicKey
 from yinxin_trust.access import Role
 from yinxin_trust.catalogue import Catalogue, load_catalogue
 from yinxin_trust.command.clientfolder import CLIENTS, Client, ClientFolder, read_public_key
+from yinxin_trust.command.console import audited
 from yinxin_trust.command.enrolment import enrol_within, require_new
 from yinxin_trust.command.opening import RegionDirectory, open_region
 from yinxin_trust.command.passphrase import (
@@ -77,6 +79,31 @@ def add(
             folder.remove()
             raise
         _show(terminal, region, added, folder, own_key=approval_key is not None)
+
+
+@app.command("add-key")
+def add_key(
+    context: typer.Context,
+    directory: RegionDirectory,
+    code: Annotated[str, typer.Option("--code", metavar="CODE", show_default=False)],
+    approval_key: Annotated[
+        Path, typer.Option("--approval-key", metavar="PEM", show_default=False)
+    ],
+    passphrase_file: PassphraseFile = None,
+    offline_passphrase_file: OfflinePassphraseFile = None,
+) -> None:
+    """Publish the public half of an authority's next approval key."""
+    terminal = terminal_of(context)
+    passphrases = PassphraseSource(
+        terminal=terminal, file=passphrase_file, offline_file=offline_passphrase_file
+    )
+    with open_region(directory, passphrases, offline=True) as region:
+        with region.storage.read() as conn:
+            name = region.directory.snapshot(conn).authority(code).name
+        public = read_public_key(approval_key, region.foundation.suite)
+        with audited(region, "AddApprovalKey", f"authorities/{code}"):
+            added = region.rotation().accept(code, Purpose.APPROVAL, public)
+        terminal.line("key.added", style="green", name=name, ref=str(added.ref))
 
 
 def principal_of(code: str) -> str:

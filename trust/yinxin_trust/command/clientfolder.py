@@ -19,9 +19,9 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from yinxin_proto import pem
 from yinxin_proto.error import AlreadyExistsError, ConfigurationError, MalformedError
 from yinxin_proto.signature import PublicKey, SigningKey, Suite
+from yinxin_trust.certification import tls_anchors
 from yinxin_trust.publication import first_root
 from yinxin_trust.region import Region
-from yinxin_trust.trustlisting import get_anchors
 
 CLIENTS: Final = "clients"
 """Folder of the region's directory in which clients are put unless told otherwise."""
@@ -81,9 +81,9 @@ class ClientFolder:
     def put_region(self, region: Region, client: Client, chain: tuple[bytes, ...]) -> None:
         """Write the certificate, and what the client needs to know of the region."""
         with region.storage.read() as conn:
-            anchor, root = get_anchors(conn).tls, first_root(conn)
+            anchors, root = tls_anchors(conn), first_root(conn)
         self._write("client.crt", _pem(*chain))
-        self._write("tls-anchor.crt", _pem(anchor))
+        self._write("tls-anchor.crt", _pem(*anchors))
         self._write("root.json", root)
         members = {
             "region": region.namespace.code,
@@ -151,8 +151,7 @@ def read_public_key(path: Path, suite: Suite) -> PublicKey:
         return suite.load_public(der)
     except MalformedError:
         raise ConfigurationError(
-            f"{path} is not a {suite.name} public key in PEM; a private key stays with the "
-            "authority",
+            f"{path} is no {suite.name} public key in PEM; a private key stays with the authority",
             reason="APPROVAL_KEY",
         ) from None
 

@@ -23,11 +23,12 @@ from yinxin_trust.command.passphrase import (
     PassphraseSource,
 )
 from yinxin_trust.command.speech import terminal_of
+from yinxin_trust.keysettings import KeysTable
 from yinxin_trust.publication import first_root
 from yinxin_trust.region import OFFLINE, Region
 from yinxin_trust.settings import (
     DatabaseTable,
-    KeysTable,
+    HttpTable,
     RegionTable,
     ServerTable,
     Settings,
@@ -58,6 +59,10 @@ def init(
         str, typer.Option("--root-suite", metavar="SUITE", show_default=False)
     ] = "",
     listen: Annotated[str, typer.Option("--listen", metavar="HOST:PORT")] = _DEFAULT.listen,
+    http: Annotated[str, typer.Option("--http", metavar="HOST:PORT", show_default=False)] = "",
+    public_url: Annotated[
+        str, typer.Option("--public-url", metavar="URL", show_default=False)
+    ] = "",
     host: Annotated[list[str] | None, typer.Option("--host", show_default=False)] = None,
     keys: Annotated[Path | None, typer.Option("--keys", metavar="FILE", show_default=False)] = None,
     passphrase_file: PassphraseFile = None,
@@ -78,6 +83,7 @@ def init(
         ),
         database=DatabaseTable(url=database),
         server=ServerTable(listen=listen, names=names, addresses=addresses),
+        http=HttpTable(listen=http, public_url=public_url),
         keys=KeysTable() if keys is None else load_keys(keys),
     )
     check_settings(settings)

@@ -23,7 +23,7 @@ from yinxin_proto.certificate import Certificate, parse
 from yinxin_trust.command.passphrase import PassphraseFile, PassphraseSource
 from yinxin_trust.command.region import split_hosts
 from yinxin_trust.command.speech import terminal_of
-from yinxin_trust.keysettings import StoresTable
+from yinxin_trust.keysettings import KeysTable
 from yinxin_trust.settings import load_keys
 from yinxin_trust.signerhouse import (
     JOURNAL,
@@ -60,7 +60,7 @@ def init(
     names, addresses = split_hosts(host or [*_DEFAULT.names, *_DEFAULT.addresses])
     settings = SignerSettings(
         signer=SignerTable(domain=domain, listen=listen, names=names, addresses=addresses),
-        keys=StoresTable() if keys is None else load_keys(keys),
+        keys=KeysTable() if keys is None else load_keys(keys),
     )
     passphrase, _ = PassphraseSource(terminal=terminal, file=passphrase_file).new()
     SignerHouse.create(

@@ -17,25 +17,38 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from hashlib import sha256
 from typing import Final
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, func, select
 
 from yinxin_ca.keystore import KeyRef, Purpose
 from yinxin_edge.lease import Lease
 from yinxin_proto.error import (
     FailedPreconditionError,
     IntegrityError,
+    InvalidArgumentError,
     KeyStoreError,
     NotFoundError,
     YinxinError,
 )
+from yinxin_proto.signature import PublicKey
 from yinxin_proto.strict import canonical_json
+from yinxin_trust import schema
 from yinxin_trust.audit import AuditTrail
 from yinxin_trust.directory import touch
-from yinxin_trust.keyinventory import KeyVersion, add, get, in_stages, inventory, move, versions
+from yinxin_trust.keyinventory import (
+    KeyVersion,
+    add,
+    get,
+    in_stages,
+    inventory,
+    move,
+    staged,
+    versions,
+)
 from yinxin_trust.keyring import OFFLINE
-from yinxin_trust.keystage import Stage, Step
+from yinxin_trust.keystage import Stage, Step, target_of
 from yinxin_trust.publication import Publication
 from yinxin_trust.registration import Registrar
 from yinxin_trust.repositorykeys import DELEGATED_PURPOSES, TOP_LEVEL_PURPOSES
@@ -48,14 +61,15 @@ from yinxin_trust.rotation.secretkey import IndexKeyPlan, KeyEncryptionPlan
 from yinxin_trust.rotation.serverkey import ServerKeyPlan
 from yinxin_trust.rotation.trustkey import ApprovalKeyPlan, LicenceKeyPlan, StatusKeyPlan
 from yinxin_trust.rows import milliseconds, moment
-from yinxin_trust.settings import KeysTable
+from yinxin_trust.settings import RotationTable
 
 Interruption = Callable[[str], None]
 """Called at every point where a crash would leave something behind."""
 BorrowLease = Callable[[int], AbstractContextManager[Lease]]
 """Gives a log's lease for as long as a block runs; see `Region.borrow_lease`."""
 
-_IN_PROGRESS: Final = (Stage.PREPARED, Stage.PUBLISHED)
+_CLOCK_SLACK_MS: Final = 5000
+"""As far as clocks of machines that are set right may be apart."""
 _STEP_OF: Final = {Stage.PREPARED: Step.PUBLISH, Stage.PUBLISHED: Step.ACTIVATE}
 
 
@@ -108,7 +122,7 @@ class Rotation:
         self,
         *,
         bench: Bench,
-        settings: KeysTable,
+        settings: RotationTable,
         audit: AuditTrail,
         registrar: Registrar,
         borrow_lease: BorrowLease,
@@ -138,6 +152,10 @@ class Rotation:
                 reason="KEY_PURPOSE",
             )
         return found
+
+    def covers(self, purpose: Purpose) -> bool:
+        """Tell whether keys of a purpose rotate here."""
+        return purpose in self._plans
 
     # --- the five steps -------------------------------------------------------------
 
@@ -171,6 +189,39 @@ class Rotation:
             key = plan.record(conn, ref)
         self._reached("prepare: certified")
         return self.enter(key)
+
+    def accept(self, owner: str, purpose: Purpose, public_key: PublicKey) -> KeyVersion:
+        """Record and publish the public half of a key that its owner keeps.
+
+        Raises:
+            NotFoundError: No such owner (``KEY``).
+            InvalidArgumentError: The key is on record already, for anything or
+                anybody (``KEY_REUSE``).
+            FailedPreconditionError: A rotation of it is in progress (``KEY_STAGE``).
+        """
+        thumbprint = sha256(public_key.spki).digest()
+        with self._bench.storage.read() as conn:
+            newest = self._versions(conn, owner, purpose)[-1]
+            taken = [key for key in inventory(conn) if key.thumbprint == thumbprint]
+        if newest.stage is Stage.PREPARED and newest.thumbprint == thumbprint:
+            return self.publish(newest.ref)
+        if taken:
+            raise InvalidArgumentError(
+                "this key is on record already; a new one is to be made for each purpose and turn",
+                reason="KEY_REUSE",
+            )
+        if newest.stage is not Stage.ACTIVE:
+            raise FailedPreconditionError(
+                f"{newest.ref} is {newest.stage}; finish that rotation first", reason="KEY_STAGE"
+            )
+        key = KeyVersion(
+            ref=KeyRef(owner, purpose, newest.ref.version + 1),
+            suite=public_key.suite.name,
+            stage=Stage.PREPARED,
+            thumbprint=thumbprint,
+            public=public_key.spki,
+        )
+        return self.publish(self.enter(key).ref)
 
     def enter(self, key: KeyVersion) -> KeyVersion:
         """Record a version that was just prepared."""
@@ -351,7 +402,7 @@ class Rotation:
         taken into use by whoever sequences them.
         """
         with self._bench.storage.read() as conn:
-            keys = [key for key in inventory(conn) if key.ref.purpose in self._plans]
+            keys = [key for key in staged(conn, tuple(_DUE)) if key.ref.purpose in self._plans]
         taken = 0
         for key in keys:
             step = _DUE.get(key.stage)
@@ -365,21 +416,21 @@ class Rotation:
                 Step.DESTROY: self.destroy,
             }[step](key.ref)
             taken += 1
-        for plan in self._plans.values():
-            while plan.work():
-                self._reached("work: a batch")
+        for purpose in self._plans:
+            self.work(purpose)
         return taken
+
+    def work(self, purpose: Purpose) -> None:
+        """Do what a rotation leaves to the background, until nothing of it is left."""
+        while self.plan(purpose).work():
+            self._reached("work: a batch")
 
     def due_log_key(self, log_number: int) -> KeyRef | None:
         """Return the key that a log is to go on with from now on, if there is one."""
         with self._bench.storage.read() as conn:
-            for key in inventory(conn):
-                is_next = key.ref.purpose is Purpose.LOG and key.stage is Stage.PUBLISHED
-                if (
-                    is_next
-                    and log_number_of(key.ref) == log_number
-                    and self._waiting(conn, key, Step.ACTIVATE) is None
-                ):
+            owner = self._bench.keyring.log_ref(log_number, 1).owner
+            for key in in_stages(conn, owner, Purpose.LOG, (Stage.PUBLISHED,)):
+                if self._waiting(conn, key, Step.ACTIVATE) is None:
                     return key.ref
         return None
 
@@ -403,10 +454,24 @@ class Rotation:
         return found
 
     def _locked(self, conn: Connection, ref: KeyRef) -> KeyVersion:
-        """Read a key for a step; its own publication comes first, in one order for everybody."""
+        """Read a key for a step; the publication's lock comes first, in one order for everybody."""
+        self._check_clock(conn)
         self._publication.lock(conn)
         touch(conn)
         return get(conn, ref, lock=True)
+
+    def _check_clock(self, conn: Connection) -> None:
+        """Refuse a clock that was set back: what it would date is older than what stands.
+
+        Verifiers refuse a trust list that was issued before the one they have.
+        """
+        newest = conn.execute(select(func.max(schema.published_file.c.published_ms))).scalar()
+        if newest is not None and self._now_ms() < newest - _CLOCK_SLACK_MS:
+            raise FailedPreconditionError(
+                f"this machine's clock is before the region's newest publication, of "
+                f"{moment(newest).isoformat(timespec='seconds')}; set it right first",
+                reason="CLOCK_BACK",
+            )
 
     @contextmanager
     def _changing(self, step: str) -> Iterator[Connection]:
@@ -423,11 +488,13 @@ class Rotation:
             self._publication.publish(conn, change.targets, roles=change.roles)
 
     def _require(self, conn: Connection, key: KeyVersion, step: Step) -> None:
+        target_of(step, key.stage)
         waiting = self._waiting(conn, key, step)
         if waiting is not None:
             raise waiting.to_error(key.ref)
 
     def _require_time(self, key: KeyVersion, step: Step) -> None:
+        target_of(step, key.stage)
         waiting = self._waiting_time(key, step)
         if waiting is not None:
             raise waiting.to_error(key.ref)
@@ -473,7 +540,7 @@ _DUE: Final = {
 }
 
 
-def _plans(bench: Bench, settings: KeysTable) -> Mapping[Purpose, Plan]:
+def _plans(bench: Bench, settings: RotationTable) -> Mapping[Purpose, Plan]:
     issuing = IssuingCaPlan(bench)
     return {
         Purpose.LICENCE: LicenceKeyPlan(bench),
