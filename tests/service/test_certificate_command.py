@@ -1,174 +1,122 @@
-"""Certificates from a region's own machine: listed, shown, revoked, and asked about over HTTP."""
+"""A licensed authority outside, at the command line: pinned, asked, installed, audited."""
 
 from __future__ import annotations
 
-import json
-import re
-import socket
-import urllib.request
-from collections.abc import Iterator
+import subprocess
 from pathlib import Path
 
-import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding
+from sqlalchemy import select
 
-from support.openssl import needs_openssl, openssl
-from support.requests import AUTHORITY
-from support.served_region import RunningServer, call, reap, start_server
-from yinxin_proto.certificate import parse
-from yinxin_proto.crl import RevocationReason, parse_crl
-from yinxin_proto.suite import ES256
+from support.licensed_authority import LicensedAuthority
+from support.served_region import PASSPHRASE, call
+from yinxin_ca.authority import to_pem
+from yinxin_trust import schema
+from yinxin_trust.region import Region
+from yinxin_trust.trustlisting import get_anchors
 
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+MARKET = "11350302MBYY00011H"
+"""Credit code of an invented authority."""
+FOUNDING = ("--code", "350300", "--domain", "putian.example", "--name", "莆田市（示例）")
+ADDED = ("--code", MARKET, "--name", "示例局", "--type", "营业执照")
 
 
-@pytest.fixture(scope="module")
-def url() -> str:
-    return f"http://127.0.0.1:{_free_port()}"
+def _audited(directory: Path) -> list[tuple[str, str, str]]:
+    with Region.open(directory, passphrase=PASSPHRASE) as region:
+        a = schema.audit.c
+        with region.storage.read() as conn:
+            rows = conn.execute(
+                select(schema.audit).where(a.method.like("Console/%")).order_by(a.at_ms)
+            ).all()
+    return [(row.method, row.outcome, row.reason) for row in rows]
 
 
-@pytest.fixture(scope="module")
-def founded(tmp_path_factory: pytest.TempPathFactory, url: str) -> Path:
-    directory = tmp_path_factory.mktemp("certificates") / "region"
-    done = call(
-        *("region", "init", str(directory), "--code", "350300", "--domain", "putian.example"),
-        *("--name", "莆田市（示例）", "--suite", "ES256"),
-        *("--http", url.removeprefix("http://"), "--public-url", url),
-    )
+def test_a_certificate_comes_from_outside(tmp_path: Path) -> None:
+    directory, key = tmp_path / "region", f"{MARKET}.licence.1"
+    assert call("region", "init", str(directory), *FOUNDING, "--suite", "ES256").returncode == 0
+    assert call("authority", "add", str(directory), *ADDED).returncode == 0
+    licensed = LicensedAuthority(tmp_path / "licensed")
+    csr = tmp_path / "licence.csr"
+    done = call("certificate", "request", str(directory), key, "--out", str(csr))
     assert done.returncode == 0, done.stderr
-    done = call(
-        *("authority", "add", str(directory), "--code", AUTHORITY, "--name", "虚构局"),
-        *("--type", "营业执照"),
-    )
+    leaf = licensed.issue("licence", csr)
+
+    early = call("certificate", "install", str(directory), key, str(leaf))
+    assert early.returncode == 65
+    assert "EXTERNAL_CA" in early.stderr
+    words = ("certificate", "pin", str(directory), str(licensed.chain), "--fingerprint")
+    wrong = call(*words, "00" * 32)
+    assert wrong.returncode == 65
+    assert "ANCHOR_FINGERPRINT" in wrong.stderr
+    done = call(*words, licensed.fingerprint)
     assert done.returncode == 0, done.stderr
-    return directory
-
-
-@pytest.fixture(scope="module")
-def server(founded: Path) -> Iterator[RunningServer]:
-    running = start_server(founded)
-    yield running
-    reap(running.process)
-
-
-def _listed(directory: Path, *options: str) -> list[dict[str, str]]:
-    done = call("certificate", "list", str(directory), "--json", *options)
+    done = call("certificate", "install", str(directory), key, str(leaf))
     assert done.returncode == 0, done.stderr
-    found: list[dict[str, str]] = json.loads(done.stdout)
-    return found
+    done = call("certificate", "crl", str(directory), str(licensed.crl()))
+    assert done.returncode == 0, done.stderr
+    half = call("certificate", "install", str(directory), key, str(leaf), "--envelope", str(leaf))
+    assert half.returncode == 65
+    assert "CERTIFICATE_PAIR" in half.stderr
 
-
-def _serial(directory: Path, authority: str, profile: str) -> str:
-    (found,) = [
-        entry
-        for entry in _listed(directory, "--authority", authority)
-        if entry["profile"] == profile
+    told = [row for row in _audited(directory) if row[0] != "Console/OpenOfflineKeys"]
+    assert told == [
+        ("Console/RequestCertificate", "OK", ""),
+        ("Console/InstallCertificate", "INVALID_ARGUMENT", "EXTERNAL_CA"),
+        ("Console/PinExternalAuthority", "INVALID_ARGUMENT", "ANCHOR_FINGERPRINT"),
+        ("Console/PinExternalAuthority", "OK", ""),
+        ("Console/InstallCertificate", "OK", ""),
+        ("Console/ImportRevocationList", "OK", ""),
+        ("Console/InstallCertificate", "INVALID_ARGUMENT", "CERTIFICATE_PAIR"),
     ]
-    return found["serial"]
 
 
-def test_a_list_names_every_certificate_and_its_state(founded: Path) -> None:
-    done = call("certificate", "list", str(founded))
-    lines = done.stdout.splitlines()
-    assert lines[0].split("\t") == [
-        "Authority",
-        "Kind",
-        "Subject",
-        "Valid until",
-        "State",
-        "Serial number",
-    ]
-    rows = [line.split("\t") for line in lines[1:]]
-    assert {row[0] for row in rows} >= {"root", "licence", "status", "tls"}
-    assert {row[4] for row in rows} == {"good"}
-    assert ["licence", "licence", "虚构局"] in [row[:3] for row in rows]
-
-
-def test_one_is_shown_and_printed_as_pem(founded: Path, url: str) -> None:
-    serial = _serial(founded, "licence", "licence")
-    shown = call("certificate", "show", str(founded), serial).stdout
-    assert f"{url}/crl/licence.crl" in shown
-    assert "虚构局" in shown
-    printed = call("certificate", "show", str(founded), serial, "--pem").stdout
-    certificate = x509.load_pem_x509_certificate(printed.encode())
-    assert f"{certificate.serial_number:x}" == serial
-
-
-@pytest.mark.parametrize(
-    ("words", "reason"),
-    [
-        (("show", "1234"), "CERTIFICATE_NOT_FOUND"),
-        (("show", "nothing"), "SERIAL"),
-        (("list", "--authority", "nobody"), "AUTHORITY"),
-        (("revoke", "1234", "--reason", "superseded"), "CERTIFICATE_NOT_FOUND"),
-    ],
-)
-def test_what_is_not_there_is_said(founded: Path, words: tuple[str, ...], reason: str) -> None:
-    done = call("certificate", words[0], str(founded), *words[1:])
-    assert done.returncode != 0
-    assert reason in done.stderr
-
-
-@needs_openssl
-def test_a_revocation_reaches_openssl_through_the_running_server(
-    founded: Path, server: RunningServer, url: str, tmp_path: Path
-) -> None:
-    assert server.process.poll() is None
-    serial = _serial(founded, "licence", "licence")
-    pem = call("certificate", "show", str(founded), serial, "--pem").stdout
-    (tmp_path / "leaf.pem").write_text(pem)
-    for name in ("licence", "root"):
-        openssl(
-            *("x509", "-inform", "DER", "-out", f"{name}.pem", "-in", _fetch(url, name, tmp_path)),
-            cwd=tmp_path,
-            check=True,
-        )
-
-    def ask() -> str:
-        done = openssl(
-            *("ocsp", "-issuer", "licence.pem", "-cert", "leaf.pem", "-CAfile", "root.pem"),
-            *("-url", f"{url}/ocsp"),
-            cwd=tmp_path,
-        )
-        assert "Response verify OK" in done.stderr
-        return done.stdout
-
-    assert "leaf.pem: good" in ask()
-    done = call("certificate", "revoke", str(founded), serial, "--reason", "keyCompromise")
+def test_a_province_certifies_the_licence_ca_of_a_city(tmp_path: Path) -> None:
+    province, city = tmp_path / "province", tmp_path / "city"
+    named = ("--code", "350000", "--domain", "fujian.example", "--name", "虚构省")
+    assert call("region", "init", str(province), *named, "--suite", "ES256").returncode == 0
+    assert call("region", "init", str(city), *FOUNDING, "--suite", "ES256").returncode == 0
+    with Region.open(city, passphrase=PASSPHRASE) as region, region.storage.read() as conn:
+        anchors = get_anchors(conn)
+    first, csr, out = tmp_path / "ca.pem", tmp_path / "ca.csr", tmp_path / "cross.pem"
+    first.write_bytes(to_pem([anchors.licence]))
+    words = ("certificate", "request", str(city), "350300.licence-ca.1", "--out", str(csr))
+    assert call(*words).returncode == 0
+    cross = ("certificate", "cross", str(province), str(first), "--request", str(csr))
+    done = call(*cross, "--out", str(out))
     assert done.returncode == 0, done.stderr
-    assert serial in done.stdout
-    assert "Reason: keyCompromise" in ask()
-    with urllib.request.urlopen(f"{url}/crl/licence.crl", timeout=10) as response:  # noqa: S310
-        crl = response.read()
-    issuer = x509.load_pem_x509_certificate((tmp_path / "licence.pem").read_bytes())
-    listed = parse_crl(crl).verify(parse(_der(issuer)), suite=ES256)
-    assert listed.entries[int(serial, 16)].reason is RevocationReason.KEY_COMPROMISE
-    again = call("certificate", "revoke", str(founded), serial, "--reason", "superseded")
-    assert "ALREADY_REVOKED" in again.stderr
-    assert [entry["serial"] for entry in _listed(founded, "--authority", "licence")] != [serial]
-    assert any(
-        re.search("revoked", entry["state"])
-        for entry in _listed(founded, "--all")
-        if entry["serial"] == serial
+    with Region.open(province, passphrase=PASSPHRASE) as region, region.storage.read() as conn:
+        root = get_anchors(conn).root
+    (tmp_path / "root.pem").write_bytes(to_pem([root]))
+    checked = subprocess.run(
+        ["openssl", "verify", "-x509_strict", "-CAfile", "root.pem", "cross.pem"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert checked.returncode == 0, checked.stderr
+
+    # Another's request: the one who asks must have the CA's key.
+    other = ("certificate", "request", str(province), "350000.licence-ca.1", "--out", str(csr))
+    assert call(*other).returncode == 0
+    refused = call(*cross)
+    assert refused.returncode == 65
+    assert "PROOF_OF_POSSESSION" in refused.stderr
+    assert _audited(province)[-1] == (
+        "Console/CrossCertify",
+        "INVALID_ARGUMENT",
+        "PROOF_OF_POSSESSION",
     )
 
 
-def test_what_the_root_signed_is_revoked_with_its_key(founded: Path) -> None:
-    serial = _serial(founded, "root", "member-ca")
-    done = call("certificate", "revoke", str(founded), serial, "--reason", "cessationOfOperation")
+def test_a_principals_certificates_are_revoked_at_the_machine(tmp_path: Path) -> None:
+    directory = tmp_path / "region"
+    assert call("region", "init", str(directory), *FOUNDING, "--suite", "ES256").returncode == 0
+    added = call("principal", "add", str(directory), "--id", "hall", "--role", "verifier")
+    assert added.returncode == 0, added.stderr
+    revoke = ("principal", "revoke", str(directory), "--id", "hall", "--reason", "key-compromise")
+    done = call(*revoke)
     assert done.returncode == 0, done.stderr
-
-
-def _fetch(url: str, name: str, folder: Path) -> Path:
-    with urllib.request.urlopen(f"{url}/ca/{name}.crt", timeout=10) as response:  # noqa: S310
-        (folder / f"{name}.der").write_bytes(response.read())
-    return folder / f"{name}.der"
-
-
-def _der(certificate: x509.Certificate) -> bytes:
-    return certificate.public_bytes(Encoding.DER)
+    unknown = call("principal", "revoke", str(directory), "--id", "no", "--reason", "superseded")
+    assert unknown.returncode == 77
+    told = [(outcome, reason) for method, outcome, reason in _audited(directory)]
+    assert told == [("OK", ""), ("PERMISSION_DENIED", "PRINCIPAL_UNKNOWN")]

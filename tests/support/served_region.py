@@ -31,6 +31,7 @@ from yinxin_trust.command.clientfolder import Client as EnrolledClient
 from yinxin_trust.command.clientfolder import ClientFolder
 from yinxin_trust.command.enrolment import enrol
 from yinxin_trust.directory import touch
+from yinxin_trust.keysettings import KeysTable
 from yinxin_trust.region import Region
 from yinxin_trust.registration import NewAuthority
 from yinxin_trust.settings import DatabaseTable, RegionTable, ServerTable, Settings
@@ -89,6 +90,7 @@ class ServedRegion:
         workers: int = 2,
         suite: str = "ES256",
         root_suite: str = "",
+        keys: KeysTable | None = None,
     ) -> Self:
         """Found it below ``root``, with one authority and one type."""
         directory, credentials = root / "region", root / "client"
@@ -102,6 +104,7 @@ class ServedRegion:
             ),
             database=DatabaseTable(url=database),
             server=ServerTable(workers=workers),
+            keys=keys or KeysTable(),
         )
         Region.create(directory, settings, passphrase=PASSPHRASE)
         with Region.open(directory, passphrase=PASSPHRASE, offline_passphrase=PASSPHRASE) as region:

@@ -61,8 +61,9 @@ AUTHORITIES: Final = (ROOT, *ISSUING)
 """Authorities, each with a revocation list: without the root's, nobody could
 tell whether an issuing authority still stands."""
 _SHARD: Final = re.compile(r"-s\d+\Z")
-_IN_REPOSITORY: Final = (ROOT, "licence", "status", "tls")
-"""Authorities of the trust list; a verifier refuses another's list in the repository."""
+_IN_REPOSITORY: Final = (ROOT, "licence", "status", "tls", "external")
+"""Authorities of the trust list, and licensed ones outside; a verifier refuses
+another's list in the repository."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,6 +19,7 @@ from typing import Any, Final
 
 from sqlalchemy import Column, func, select, text
 
+from yinxin_ca.routed import RoutedKeyStore
 from yinxin_proto.certificate import parse
 from yinxin_proto.crl import parse_crl
 from yinxin_proto.error import YinxinError
@@ -28,12 +29,13 @@ from yinxin_proto.sm2provider import provider
 from yinxin_proto.strict import parse_json
 from yinxin_proto.suite import SM2
 from yinxin_trust import schema
-from yinxin_trust.certification import ISSUING, get_crl
+from yinxin_trust.certification import get_crl, issuing_cas
 from yinxin_trust.cipher import cipher_for
 from yinxin_trust.keyoverview import overview
 from yinxin_trust.keystage import Stage
+from yinxin_trust.keystores import KEYS
 from yinxin_trust.publication import first_root, reader
-from yinxin_trust.region import KEYS, OFFLINE, Region
+from yinxin_trust.region import OFFLINE, Region
 from yinxin_trust.rows import moment
 from yinxin_trust.servercertificate import ServerCertificate
 from yinxin_trust.soundness import Soundness
@@ -103,6 +105,7 @@ class Diagnosis:
         for check in (
             self._keys,
             self._suites,
+            self._stores,
             self._permissions,
             self._database,
             self._data,
@@ -140,7 +143,7 @@ class Diagnosis:
     def _rotations(self) -> Iterator[Observation]:
         """Tell of keys that are older than the settings let them become."""
         region, now = self.region, self.region.clock.now()
-        lines = list(overview(region.storage, region.rotation(), region.settings.keys))
+        lines = list(overview(region.storage, region.rotation(), region.settings.rotation))
         due = [line for line in lines if line.is_due(now)]
         for line in due:
             told: dict[str, object] = {
@@ -170,6 +173,23 @@ class Diagnosis:
             yield Observation("libcrypto", Level.NOTE, "libcrypto.branching", said)
         else:
             yield Observation("libcrypto", Level.OK, "libcrypto.sound", said)
+
+    def _stores(self) -> Iterator[Observation]:
+        """Say which store holds what, where there is more than one."""
+        online = self.region.keyring.online
+        if not isinstance(online, RoutedKeyStore) or len(online.routes) == 1:
+            return
+        for route in online.routes:
+            values: dict[str, object] = {"store": route.name}
+            try:
+                held = route.store.list()
+            except YinxinError as error:
+                values |= {"code": error.reason, "detail": error.message}
+                yield Observation("stores", Level.FAULT, "stores.silent", values)
+                continue
+            purposes = ", ".join(sorted({info.ref.purpose for info in held})) or "-"
+            values |= {"count": len(held), "purposes": purposes}
+            yield Observation("stores", Level.OK, "stores.answers", values)
 
     def _permissions(self) -> Iterator[Observation]:
         paths = [self.directory / KEYS, self.directory / OFFLINE]
@@ -254,9 +274,10 @@ class Diagnosis:
     def _certificate_ends(self) -> dict[str, datetime]:
         ends: dict[str, datetime] = {}
         with self.region.storage.read() as conn:
-            anchors = get_anchors(conn)
-            for name in ("root", *ISSUING):
-                ends[f"{name}-ca"] = parse(getattr(anchors, name)).not_after
+            ends["root-ca"] = parse(get_anchors(conn).root).not_after
+            for ca in issuing_cas(conn):
+                if ca.key.stage is Stage.ACTIVE:
+                    ends[f"{ca.label}-ca"] = parse(ca.certificate).not_after
             status = parse_json(require_setting(conn, STATUS_CHAIN).encode())
             ends["status-key"] = parse(bytes.fromhex(status[0])).not_after
             k = schema.authority_key.c
@@ -268,7 +289,7 @@ class Diagnosis:
 
     def _revocation_lists(self) -> Iterator[Observation]:
         with self.region.storage.read() as conn:
-            lists = {name: get_crl(conn, name) for name in ISSUING}
+            lists = {ca.label: get_crl(conn, ca.label) for ca in issuing_cas(conn)}
         ends: dict[str, datetime] = {}
         for name, der in lists.items():
             if der is None:

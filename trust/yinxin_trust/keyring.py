@@ -1,22 +1,24 @@
 """Which key of the region does what, by name.
 
 The online store is open wherever the service runs. The offline store holds
-what can change who is trusted (root CA, repository root, trust role); only
+what can change who is trusted (root CAs, repository root, trust role); only
 `region init`, `authority add` and their like open it. Of each key the version
 signs that the region's records call active.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 from sqlalchemy import Connection, bindparam, or_, select
 
+from yinxin_ca.dualcontrol import DualControl, TrustSigner
 from yinxin_ca.keystore import KeyRef, KeyStore, Purpose
+from yinxin_ca.officer import InMemoryOfficerRegister, OfficerRegister
 from yinxin_edge.lookup import Lookup
-from yinxin_proto.clock import Entropy
+from yinxin_proto.clock import Clock, Entropy
 from yinxin_proto.error import FailedPreconditionError, KeyStoreError
 from yinxin_proto.note import NoteSigner
 from yinxin_proto.signature import Signer
@@ -27,7 +29,7 @@ from yinxin_trust.namespace import Namespace
 from yinxin_trust.suites import RegionSuites
 from yinxin_trust.vault import Vault, VaultVersions
 
-OFFLINE: Final = (Purpose.ROOT, Purpose.TUF_ROOT, Purpose.TUF_TARGETS)
+OFFLINE: Final = (Purpose.ROOT, Purpose.PQ_ROOT, Purpose.TUF_ROOT, Purpose.TUF_TARGETS)
 ONLINE: Final = (
     Purpose.LICENCE_CA,
     Purpose.STATUS_CA,
@@ -101,6 +103,15 @@ class SeenVersions:
         return found
 
 
+OfficerRegisterFactory = Callable[[bytes], OfficerRegister]
+"""Opens the officers' register with its MAC key."""
+
+
+def _in_memory_officers() -> OfficerRegisterFactory:
+    register = InMemoryOfficerRegister()
+    return lambda _: register
+
+
 @dataclass(frozen=True, slots=True)
 class Keyring:
     """The region's keys, where they are at hand.
@@ -112,6 +123,8 @@ class Keyring:
     namespace: Namespace
     online: KeyStore
     offline: KeyStore | None = None
+    officers: OfficerRegisterFactory = field(default_factory=_in_memory_officers)
+    """Opens what is kept beside the offline store, by a key that is inside it."""
     _seen: SeenVersions = field(default_factory=SeenVersions, repr=False, compare=False)
     _fixed: Versions | None = field(default=None, repr=False, compare=False)
 
@@ -120,7 +133,7 @@ class Keyring:
         code = self.namespace.code
         owners = [code, *(f"{code}-{kind}" for kind in LOG_KINDS.values())]
         seen = self._seen.at(conn, owners)
-        return Keyring(self.namespace, self.online, self.offline, self._seen, seen)
+        return Keyring(self.namespace, self.online, self.offline, self.officers, self._seen, seen)
 
     def live(self, owner: str, purpose: Purpose) -> Sequence[tuple[int, Stage]]:
         """Return the live versions of a key with their stages, oldest first."""
@@ -193,6 +206,28 @@ class Keyring:
             "has it",
             reason="KEY_NOT_FOUND",
         )
+
+    def control(self, clock: Clock) -> DualControl:
+        """Return the signer's own judgement over operations.
+
+        Raises:
+            FailedPreconditionError: The offline store is not open (``OFFLINE_KEYS``).
+        """
+        store = self.store_of(Purpose.TUF_TARGETS)
+        key = store.secret(self.ref(Purpose.OFFICERS, 1))
+        return DualControl(register=self.officers(key), clock=clock, region=self.namespace.code)
+
+    def trust_signer(self, clock: Clock) -> TrustSigner:
+        """Return what signs trust lists, each after its own judgement.
+
+        Raises:
+            FailedPreconditionError: The offline store is not open (``OFFLINE_KEYS``).
+        """
+        return TrustSigner(signer=self.signer(Purpose.TUF_TARGETS), control=self.control(clock))
+
+    def integrity_key(self) -> bytes:
+        """Return the key that seals permissions and audit rows."""
+        return self.online.secret(self.ref(Purpose.INTEGRITY, 1))
 
     def delegated_signer(self, role: str) -> Signer:
         """Return the signer of a delegated repository role."""
@@ -285,6 +320,11 @@ def generate(keyring: Keyring, suites: RegionSuites) -> None:
     for purpose in ONLINE:
         keyring.online.generate(keyring.ref(purpose, 1), suites.of(purpose))
     for kind in LOG_KINDS.values():
-        keyring.online.generate_secret(KeyRef(f"{keyring.namespace.code}-{kind}", Purpose.LOG))
+        owner = f"{keyring.namespace.code}-{kind}"
+        keyring.online.generate_secret(KeyRef(owner, Purpose.LOG))
+        cosigner = KeyRef(owner, Purpose.LOG_COSIGNER)
+        keyring.online.generate(cosigner, suites.of(Purpose.LOG_COSIGNER))
+    keyring.offline.generate_secret(keyring.ref(Purpose.OFFICERS, 1))
+    keyring.online.generate_secret(keyring.ref(Purpose.INTEGRITY, 1))
     keyring.online.generate_secret(keyring.ref(Purpose.INDEX_HMAC, 1))
     keyring.online.generate_secret(keyring.ref(Purpose.KEK, 1))

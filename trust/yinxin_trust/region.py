@@ -19,6 +19,7 @@ from typing import Final, Self
 
 from yinxin_ca.journal import FileRegister
 from yinxin_ca.keyfile import create_key_store, open_key_store
+from yinxin_ca.officer import FileOfficerRegister
 from yinxin_ca.register import InMemoryRegister, Register
 from yinxin_ca.software import in_memory_key_store
 from yinxin_edge.clock import SystemClock, SystemEntropy
@@ -26,10 +27,12 @@ from yinxin_edge.database import Database
 from yinxin_edge.lease import Lease, LeaseOffice
 from yinxin_proto.clock import Clock, Entropy
 from yinxin_proto.error import AlreadyExistsError, ConfigurationError, UnavailableError
+from yinxin_proto.note import LineSigner, NoteSigner
 from yinxin_proto.signature import Suite
 from yinxin_trust import schema
 from yinxin_trust.allocation import StatusAllocator
 from yinxin_trust.audit import AuditTrail
+from yinxin_trust.auditchain import AuditChain, AuditSeal
 from yinxin_trust.certification import RegisterFactory
 from yinxin_trust.cipher import cipher_for
 from yinxin_trust.commit import GroupCommitter
@@ -37,11 +40,15 @@ from yinxin_trust.directory import Directory
 from yinxin_trust.founding import Founder
 from yinxin_trust.holding import Holding
 from yinxin_trust.issuance import Issuance, IssuanceStores
-from yinxin_trust.keyring import Keyring
+from yinxin_trust.keyring import Keyring, OfficerRegisterFactory
+from yinxin_trust.keysettings import KeysTable
+from yinxin_trust.keystores import KEYS, StoreMaker, discard_new, keys_in_devices
 from yinxin_trust.ledger import LICENCES
 from yinxin_trust.lifecycle import Lifecycle, LifecycleStores
+from yinxin_trust.logcosigner import cosigners
 from yinxin_trust.namespace import Namespace
 from yinxin_trust.page import PageTokens
+from yinxin_trust.permissionseal import PermissionSeal
 from yinxin_trust.publication import Publication
 from yinxin_trust.receipt_waiter import ReceiptWaiter
 from yinxin_trust.registration import Registrar
@@ -51,8 +58,8 @@ from yinxin_trust.rotation.plan import Bench
 from yinxin_trust.sequencer import Sequencer
 from yinxin_trust.settings import (
     HttpTable,
-    KeysTable,
     RegionTable,
+    RotationTable,
     ServerTable,
     Settings,
     load_settings,
@@ -63,8 +70,8 @@ from yinxin_trust.subject import SubjectDirectory
 from yinxin_trust.suites import RegionSuites
 from yinxin_trust.vault import Vault
 
-KEYS: Final = "keys"
 OFFLINE: Final = "offline"
+OFFICERS: Final = "officers"
 REGISTERS: Final = "registers"
 _LEASE_TERM: Final = timedelta(seconds=10)
 EXAMPLE: Final = RegionTable(
@@ -142,8 +149,13 @@ class Region:
                 entropy=self.entropy, cipher=cipher_for(foundation.suites)
             )
         self.committer = GroupCommitter(storage=self.storage)
-        self.directory = Directory(keystore=self.keyring.online, on_change=self.vault.refresh)
-        self.audit = AuditTrail(clock=self.clock, entropy=self.entropy)
+        seal = PermissionSeal(self.keyring.integrity_key())
+        self.storage.seal = seal
+        self.directory = Directory(
+            keystore=self.keyring.online, seal=seal, on_change=self.vault.refresh
+        )
+        self.audit_seal = AuditSeal(self.keyring.integrity_key())
+        self.audit = AuditTrail(clock=self.clock, entropy=self.entropy, seal=self.audit_seal)
         self.subjects = SubjectDirectory(vault=self.vault, clock=self.clock, entropy=self.entropy)
         self.pages = PageTokens(keys=lambda: self.vault.derive("page-tokens"))
         self.holding = Holding(subjects=self.subjects, namespace=self.namespace, pages=self.pages)
@@ -219,9 +231,26 @@ class Region:
         return lease
 
     def _sequencer(self, log_number: int, lease: Lease) -> Sequencer:
+        signer, beside = self.log_signers(log_number)
+        return Sequencer(
+            storage=self.storage,
+            log_number=log_number,
+            signer=signer,
+            cosigners=beside,
+            lease=lease,
+        )
+
+    def log_signers(self, log_number: int) -> tuple[NoteSigner, tuple[LineSigner, ...]]:
+        """Return who signs a log's checkpoints now: its own key, and those beside it."""
         with self.storage.read() as conn:
-            signer = self.keyring.at(conn).log_signer(log_number)
-        return Sequencer(storage=self.storage, log_number=log_number, signer=signer, lease=lease)
+            ring = self.keyring.at(conn)
+            own, ref = ring.log_signer(log_number), ring.log_ref(log_number)
+            return own, cosigners(conn, ring, ref, own.vkey.name, self.clock)
+
+    @property
+    def audit_chain(self) -> AuditChain:
+        """Chains what the audit trail recorded; the background process alone extends it."""
+        return AuditChain(storage=self.storage, seal=self.audit_seal, clock=self.clock)
 
     def sequence(self, log_number: int = LICENCES) -> int:
         """Sequence what waits, here and now; return how many entries were placed.
@@ -251,8 +280,13 @@ class Region:
             if own is None:
                 lease.release()
 
-    def rotation(self, interruption: Interruption = uninterrupted) -> Rotation:
-        """Return what rotates the region's keys."""
+    def rotation(
+        self,
+        interruption: Interruption = uninterrupted,
+        *,
+        settings: RotationTable | None = None,
+    ) -> Rotation:
+        """Return what rotates the region's keys; with other waits, where a key was stolen."""
         bench = Bench(
             storage=self.storage,
             keyring=self.keyring,
@@ -263,7 +297,7 @@ class Region:
         )
         return Rotation(
             bench=bench,
-            settings=self.settings.keys,
+            settings=settings or self.settings.rotation,
             audit=self.audit,
             registrar=self.registrar,
             borrow_lease=self.borrow_lease,
@@ -354,15 +388,23 @@ class Region:
             write_settings(draft, settings)
             second = passphrase if offline_passphrase is None else offline_passphrase
             make = {"clock": clock, "entropy": entropy, "cipher": settings.key_file_cipher}
-            online = create_key_store(draft / KEYS, passphrase=passphrase, **make)  # type: ignore[arg-type]
+            files = create_key_store(draft / KEYS, passphrase=passphrase, **make)  # type: ignore[arg-type]
+            maker = StoreMaker(directory=draft, clock=clock, entropy=entropy)
+            online = maker.online(settings.keys, files)
+            before = keys_in_devices(online)
             offline = create_key_store(draft / OFFLINE, passphrase=second, **make)  # type: ignore[arg-type]
             storage = Storage(Database.open(settings.database_url(draft)))
             undo.callback(storage.close)
+            # Taken back unless everything is in its place.
+            keys = undo.enter_context(ExitStack())
+            keys.callback(discard_new, online, before)
             _found(
                 Foundation(
                     settings=settings,
                     storage=storage,
-                    keyring=Keyring(settings.namespace, online, offline),
+                    keyring=Keyring(
+                        settings.namespace, online, offline, file_officers(draft, entropy)
+                    ),
                     registers=file_registers(draft),
                     clock=clock,
                     entropy=entropy,
@@ -374,6 +416,7 @@ class Region:
                 draft.rename(directory)
             except OSError as error:
                 raise _unusable(directory, error) from error
+            keys.pop_all()
 
     @classmethod
     def open(
@@ -399,13 +442,17 @@ class Region:
         Raises:
             ConfigurationError: Not a region's directory, unusable settings, or a
                 database that is not the region's own (`require_home`).
-            WrongPassphraseError: A passphrase does not open its store.
+            WrongPassphraseError: A passphrase does not open its store, or a
+                token refuses its PIN (``PIN_WRONG``).
+            UnavailableError: A token or signer that holds keys does not answer.
         """
         clock, entropy = clock or SystemClock(), entropy or SystemEntropy()
         settings = load_settings(directory)
-        online = open_key_store(
+        files = open_key_store(
             directory / KEYS, passphrase=passphrase, clock=clock, entropy=entropy
         )
+        maker = StoreMaker(directory=directory, clock=clock, entropy=entropy)
+        online = maker.online(settings.keys, files)
         offline = None
         if offline_passphrase is not None:
             offline = open_key_store(
@@ -421,7 +468,9 @@ class Region:
             Foundation(
                 settings=settings,
                 storage=storage,
-                keyring=Keyring(settings.namespace, online, offline),
+                keyring=Keyring(
+                    settings.namespace, online, offline, file_officers(directory, entropy)
+                ),
                 registers=file_registers(directory),
                 clock=clock,
                 entropy=entropy,
@@ -436,6 +485,12 @@ def file_registers(directory: Path) -> Registers:
         lambda name: FileRegister(folder / f"{name}.jsonl"),
         lambda: (path.stem for path in folder.glob("*.jsonl")),
     )
+
+
+def file_officers(directory: Path, entropy: Entropy) -> OfficerRegisterFactory:
+    """Return what opens the officers' register of a region's directory, with the offline keys."""
+    folder = directory / OFFLINE / OFFICERS
+    return lambda key: FileOfficerRegister(folder, key=key, entropy=entropy)
 
 
 def _unused(directory: Path) -> Path:

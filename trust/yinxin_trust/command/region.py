@@ -15,6 +15,7 @@ from sqlalchemy.exc import ArgumentError
 from yinxin_edge.terminal import Terminal
 from yinxin_proto.sm2provider import provider
 from yinxin_proto.suite import ES256, SM2
+from yinxin_trust.command import officer
 from yinxin_trust.command.ceremony import check_region, show_shared
 from yinxin_trust.command.opening import RegionDirectory
 from yinxin_trust.command.passphrase import (
@@ -23,14 +24,25 @@ from yinxin_trust.command.passphrase import (
     PassphraseSource,
 )
 from yinxin_trust.command.speech import terminal_of
+from yinxin_trust.keysettings import KeysTable
 from yinxin_trust.publication import first_root
 from yinxin_trust.region import OFFLINE, Region
-from yinxin_trust.settings import DatabaseTable, HttpTable, RegionTable, ServerTable, Settings
+from yinxin_trust.settings import (
+    DatabaseTable,
+    HttpTable,
+    RegionTable,
+    ServerTable,
+    Settings,
+    load_keys,
+)
 from yinxin_trust.settingscheck import check_settings
 
 app: Final = typer.Typer(no_args_is_help=True, add_completion=False)
 
 _DEFAULT: Final = ServerTable()
+
+
+app.add_typer(officer.app, name="officer")
 
 
 @app.callback()
@@ -56,6 +68,7 @@ def init(
         str, typer.Option("--public-url", metavar="URL", show_default=False)
     ] = "",
     host: Annotated[list[str] | None, typer.Option("--host", show_default=False)] = None,
+    keys: Annotated[Path | None, typer.Option("--keys", metavar="FILE", show_default=False)] = None,
     passphrase_file: PassphraseFile = None,
     offline_passphrase_file: OfflinePassphraseFile = None,
     ceremony: Annotated[
@@ -75,6 +88,7 @@ def init(
         database=DatabaseTable(url=database),
         server=ServerTable(listen=listen, names=names, addresses=addresses),
         http=HttpTable(listen=http, public_url=public_url),
+        keys=KeysTable() if keys is None else load_keys(keys),
     )
     check_settings(settings)
     # Before anything is made: a script that cannot be followed makes no region.

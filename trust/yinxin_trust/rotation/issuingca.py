@@ -39,7 +39,6 @@ from yinxin_trust.rotation.trustkey import published_trust
 from yinxin_trust.rows import milliseconds
 from yinxin_trust.trustlisting import get_anchors, put_anchor
 
-_IN_TRUST_LIST: Final = {"licence", "status", "tls"}
 _LIVING: Final = {Stage.PUBLISHED, Stage.ACTIVE, Stage.RETIRING}
 
 
@@ -74,9 +73,8 @@ class IssuingCaPlan(PlainPlan):
 
     def is_public(self, conn: Connection, key: KeyVersion) -> bool:
         """See `Plan.is_public`."""
-        anchors, name = published_trust(conn, self.bench).anchors, _name_of(key.ref)
-        # Those of seals, time-stamps and members are reached by their chain to the root.
-        return name not in _IN_TRUST_LIST or key.chain[0] in getattr(anchors, name)
+        anchors = published_trust(conn, self.bench).anchors
+        return key.chain[0] in getattr(anchors, _name_of(key.ref))
 
     def activate(self, conn: Connection, key: KeyVersion, old: KeyVersion | None) -> Change:
         """See `Plan.activate`: it signs whatever is certified from now on."""
