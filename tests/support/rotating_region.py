@@ -26,7 +26,7 @@ from yinxin import IssuedLicence
 from yinxin_ca.keystore import Purpose
 
 KEYS = """
-[keys]
+[rotation]
 publish_wait = "150ms"
 settle = "150ms"
 """

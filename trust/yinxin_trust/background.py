@@ -116,10 +116,13 @@ class LogKeeper:
         self._sequencer = self._new_sequencer(lease)
 
     def _new_sequencer(self, lease: Lease) -> Sequencer:
-        with self._region.storage.read() as conn:
-            signer = self._region.keyring.at(conn).log_signer(self._log)
+        signer, beside = self._region.log_signers(self._log)
         return Sequencer(
-            storage=self._region.storage, log_number=self._log, signer=signer, lease=lease
+            storage=self._region.storage,
+            log_number=self._log,
+            signer=signer,
+            cosigners=beside,
+            lease=lease,
         )
 
     def _succeed(self, lease: Lease) -> None:

@@ -12,29 +12,30 @@ from typing import Final
 
 from sqlalchemy import Connection
 
+from yinxin_ca.authority import CertificateAuthority
 from yinxin_ca.keystore import Purpose
 from yinxin_ca.profile import STATUS
 from yinxin_ca.subject import Subject
 from yinxin_proto.clock import Clock, Entropy
 from yinxin_proto.error import AlreadyExistsError
 from yinxin_proto.keyrecord import KeyPurpose, KeyRecord, KeyState
-from yinxin_proto.vkey import VerifierKey
 from yinxin_trust import schema
 from yinxin_trust.allocation import OPEN_LISTS, open_list
 from yinxin_trust.catalogue import LicenceType, add_type, builtin_types
 from yinxin_trust.certification import (
-    CRLS,
+    AUTHORITIES,
     RegisterFactory,
-    crl_lifetime,
     crl_targets,
     found_authorities,
     open_authority,
     put_crls,
+    sign_lists,
 )
 from yinxin_trust.keyinventory import KeyVersion, add_active
 from yinxin_trust.keyring import ISSUING_CA, Keyring, generate
 from yinxin_trust.keystage import Stage
 from yinxin_trust.ledger import LICENCES, USES
+from yinxin_trust.logcosigner import certify_cosigner, cosigners, found_parallel_root
 from yinxin_trust.logsuccession import log_key_version
 from yinxin_trust.publication import Publication
 from yinxin_trust.relocation import REGION_SETTING
@@ -50,7 +51,7 @@ from yinxin_trust.trustlisting import (
     put_anchors,
 )
 
-_LOGS: Final = {LICENCES: "licences", USES: "uses"}
+_LOGS: Final = (LICENCES, USES)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,20 +80,20 @@ class Founder:
                 )
         generate(self.keyring, self.suites)
         anchors = found_authorities(self.keyring, self.registers, self.clock, self.entropy)
+        parallel = found_parallel_root(self.keyring, self.registers, self.clock, self.entropy)
         with self.storage.write() as conn:
-            self._write(conn, anchors)
+            self._write(conn, anchors, parallel)
 
-    def _write(self, conn: Connection, anchors: RegionAnchors) -> None:
+    def _write(
+        self, conn: Connection, anchors: RegionAnchors, parallel: CertificateAuthority
+    ) -> None:
         namespace, now = self.keyring.namespace, self.clock.now()
         put_setting(conn, REGION_SETTING, namespace.code)
         put_anchors(conn, anchors)
-        self._write_keys(conn, anchors)
+        self._write_keys(conn, anchors, parallel.certificate)
         self._write_status_key(conn, anchors)
-        for log_number, kind in _LOGS.items():
-            signer = self.keyring.log_signer(log_number)
-            origin = namespace.log_origin(kind, 1)
-            create_log(conn, log_number=log_number, origin=origin, signer=signer)
-            self._write_log_key(conn, log_number, signer.vkey)
+        for log_number in _LOGS:
+            self._write_log(conn, log_number, parallel)
         for _ in range(OPEN_LISTS):
             open_list(conn, uri_prefix=namespace.status_prefix, entropy=self.entropy)
         types = builtin_types()
@@ -111,9 +112,9 @@ class Founder:
             },
         )
 
-    def _write_keys(self, conn: Connection, anchors: RegionAnchors) -> None:
+    def _write_keys(self, conn: Connection, anchors: RegionAnchors, parallel: bytes) -> None:
         """Record the region's own keys; those that others judge by certificates follow."""
-        certificates = {Purpose.ROOT: anchors.root}
+        certificates = {Purpose.ROOT: anchors.root, Purpose.PQ_ROOT: parallel}
         certificates |= {key: getattr(anchors, name) for name, key in ISSUING_CA.items()}
         stores = (self.keyring.online, self.keyring.offline)
         code = self.keyring.namespace.code
@@ -134,9 +135,14 @@ class Founder:
         ]
         add_active(conn, keys, milliseconds(self.clock.now()))
 
-    def _write_log_key(self, conn: Connection, log_number: int, vkey: VerifierKey) -> None:
-        key = log_key_version(self.keyring.log_ref(log_number), vkey)
+    def _write_log(self, conn: Connection, log_number: int, parallel: CertificateAuthority) -> None:
+        ref, signer = self.keyring.log_ref(log_number), self.keyring.log_signer(log_number)
+        origin = signer.vkey.name
+        certificate = certify_cosigner(parallel, self.keyring, ref, origin)
+        key = log_key_version(ref, signer.vkey, certificate)
         add_active(conn, (key,), milliseconds(self.clock.now()))
+        beside = cosigners(conn, self.keyring, ref, origin, self.clock)
+        create_log(conn, log_number=log_number, origin=origin, signer=signer, cosigners=beside)
 
     def _write_status_key(self, conn: Connection, anchors: RegionAnchors) -> None:
         authority = open_authority(
@@ -174,17 +180,18 @@ class Founder:
         add_active(conn, (version,), milliseconds(self.clock.now()))
 
     def _crls(self, anchors: RegionAnchors) -> dict[str, bytes]:
-        return {
-            name: open_authority(
+        crls: dict[str, bytes] = {}
+        for name in AUTHORITIES:
+            authority = open_authority(
                 name,
                 anchors=anchors,
                 keyring=self.keyring,
                 registers=self.registers,
                 clock=self.clock,
                 entropy=self.entropy,
-            ).sign_crl(lifetime=crl_lifetime(name))
-            for name in CRLS
-        }
+            )
+            crls |= sign_lists(name, authority)
+        return crls
 
 
 def catalogue_targets(types: list[LicenceType]) -> dict[str, bytes | None]:

@@ -1,7 +1,7 @@
 """Which key of the region does what, by name.
 
 The online store is open wherever the service runs. The offline store holds
-what can change who is trusted (root CA, repository root, trust role); only
+what can change who is trusted (root CAs, repository root, trust role); only
 `region init`, `authority add` and their like open it. Of each key the version
 signs that the region's records call active.
 """
@@ -27,12 +27,17 @@ from yinxin_trust.namespace import Namespace
 from yinxin_trust.suites import RegionSuites
 from yinxin_trust.vault import Vault, VaultVersions
 
-OFFLINE: Final = (Purpose.ROOT, Purpose.TUF_ROOT, Purpose.TUF_TARGETS)
+OFFLINE: Final = (Purpose.ROOT, Purpose.PQ_ROOT, Purpose.TUF_ROOT, Purpose.TUF_TARGETS)
 ONLINE: Final = (
     Purpose.LICENCE_CA,
     Purpose.STATUS_CA,
     Purpose.TLS_CA,
+    Purpose.SEAL_CA,
+    Purpose.TIMESTAMP_CA,
+    Purpose.MEMBER_CA,
     Purpose.STATUS,
+    Purpose.OCSP,
+    Purpose.TIMESTAMP,
     Purpose.TLS_SERVER,
     Purpose.TUF_SNAPSHOT,
     Purpose.TUF_TIMESTAMP,
@@ -263,6 +268,9 @@ ISSUING_CA: Final = {
     "licence": Purpose.LICENCE_CA,
     "status": Purpose.STATUS_CA,
     "tls": Purpose.TLS_CA,
+    "seal": Purpose.SEAL_CA,
+    "timestamp": Purpose.TIMESTAMP_CA,
+    "member": Purpose.MEMBER_CA,
 }
 """The keys of the issuing authorities, by the names of these."""
 
@@ -276,6 +284,9 @@ def generate(keyring: Keyring, suites: RegionSuites) -> None:
     for purpose in ONLINE:
         keyring.online.generate(keyring.ref(purpose, 1), suites.of(purpose))
     for kind in LOG_KINDS.values():
-        keyring.online.generate_secret(KeyRef(f"{keyring.namespace.code}-{kind}", Purpose.LOG))
+        owner = f"{keyring.namespace.code}-{kind}"
+        keyring.online.generate_secret(KeyRef(owner, Purpose.LOG))
+        cosigner = KeyRef(owner, Purpose.LOG_COSIGNER)
+        keyring.online.generate(cosigner, suites.of(Purpose.LOG_COSIGNER))
     keyring.online.generate_secret(keyring.ref(Purpose.INDEX_HMAC, 1))
     keyring.online.generate_secret(keyring.ref(Purpose.KEK, 1))

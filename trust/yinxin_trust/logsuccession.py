@@ -6,6 +6,7 @@ names every epoch's key, and at which size an epoch was closed.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from hashlib import sha256
 from typing import Final
 
@@ -46,8 +47,14 @@ def epoch_of(origin: str) -> int:
     return int(text)
 
 
-def log_key_version(ref: KeyRef, vkey: VerifierKey) -> KeyVersion:
-    """Return what is recorded of a log's key."""
+def log_key_version(ref: KeyRef, vkey: VerifierKey, certificate: bytes | None = None) -> KeyVersion:
+    """Return what is recorded of a log's key.
+
+    Args:
+        ref: Its name.
+        vkey: Its public half.
+        certificate: Of the epoch's cosigner, DER; see `logcosigner`.
+    """
     key = Ed25519PublicKey.from_public_bytes(vkey.public_key)
     spki = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     return KeyVersion(
@@ -56,10 +63,17 @@ def log_key_version(ref: KeyRef, vkey: VerifierKey) -> KeyVersion:
         stage=Stage.ACTIVE,
         thumbprint=sha256(spki).digest(),
         public=vkey.to_text().encode("ascii"),
+        chain=() if certificate is None else (certificate,),
     )
 
 
-def succeed(conn: Connection, log_number: int, origin: str, signer: LineSigner) -> TreeHead:
+def succeed(
+    conn: Connection,
+    log_number: int,
+    origin: str,
+    signer: LineSigner,
+    cosigners: Sequence[LineSigner] = (),
+) -> TreeHead:
     """Let a log go on under another origin and key, from the head that is committed.
 
     Must run inside a write transaction, of whoever holds the log's lease: that
@@ -89,7 +103,7 @@ def succeed(conn: Connection, log_number: int, origin: str, signer: LineSigner) 
         )
     if series_of(origin) != series_of(row.origin) or epoch_of(origin) <= epoch_of(row.origin):
         raise IntegrityError(f"{origin} does not succeed {row.origin}", reason="ORIGIN")
-    note = Checkpoint(origin=origin, size=head.size, root=head.root).sign([signer])
+    note = Checkpoint(origin=origin, size=head.size, root=head.root).sign([signer, *cosigners])
     h = schema.log_head
     conn.execute(
         update(h)

@@ -20,12 +20,14 @@ from typing import Final
 from sqlalchemy import Connection, select
 
 from yinxin_proto.error import AlreadyExistsError, ConfigurationError, NotFoundError
+from yinxin_proto.logkey import LogKey, LogKind
 from yinxin_proto.repository import Expiry, RepositoryView
 from yinxin_proto.trustlist import TrustList
 from yinxin_trust import schema
-from yinxin_trust.ledger import SignedHead, signed_head, tile_reader
+from yinxin_trust.ledger import LICENCES, SignedHead, signed_head, tile_reader
+from yinxin_trust.pack_tree import pack_trees
 from yinxin_trust.publication import TRUST_TARGET, first_root, reader
-from yinxin_verifier.packfile import CHECKPOINT_FOLDER, MANIFEST, Manifest
+from yinxin_verifier.packfile import CHECKPOINT_FOLDER, MANIFEST, TREE_FOLDER, Manifest, TreeFile
 
 Files = Mapping[str, bytes]
 """A pack's files by path."""
@@ -57,7 +59,17 @@ def collect(conn: Connection, now: datetime) -> Files:
     heads = _heads(conn)
     places = {head.origin: f"{CHECKPOINT_FOLDER}{number}" for number, head in heads.items()}
     trust_list = TrustList.parse(view.target(TRUST_TARGET))
-    manifest = Manifest(checkpoints=places, consistency=_pins(conn, trust_list, heads))
+    trees = pack_trees(conn, trust_list)
+    tree_files = {head: f"{TREE_FOLDER}{place}" for place, head in enumerate(trees)}
+    files.update({tree_files[head]: tree.data for head, tree in trees.items()})
+    manifest = Manifest(
+        checkpoints=places,
+        consistency=_ties(conn, trust_list, heads),
+        trees={
+            head: TreeFile(file=tree_files[head], blocks=tree.blocks)
+            for head, tree in trees.items()
+        },
+    )
     files.update({places[head.origin]: head.checkpoint for head in heads.values()})
     files[MANIFEST] = manifest.to_bytes()
     return files
@@ -69,17 +81,26 @@ def _heads(conn: Connection) -> dict[int, SignedHead]:
     return {number: signed_head(conn, number) for number in numbers}
 
 
-def _pins(conn: Connection, trust_list: TrustList, heads: Mapping[int, SignedHead]) -> _Consistency:
-    """Prove that every pinned tree is the beginning of the log that is there now."""
-    logs = {head.origin: (number, head.size) for number, head in heads.items()}
-    proofs: _Consistency = {}
-    keys = [key for authority in trust_list.authorities for key in authority.keys]
-    for pin in (key.pin for key in (*keys, *trust_list.status_keys) if key.pin is not None):
-        number, size = logs.get(pin.origin, (0, 0))
-        if 0 < pin.n_stop < size:
-            proof = tile_reader(conn, number).consistency_proof(pin.n_stop, size)
-            proofs[pin.origin, pin.n_stop, size] = tuple(proof)
-    return proofs
+def _ties(conn: Connection, trust_list: TrustList, heads: Mapping[int, SignedHead]) -> _Consistency:
+    """Prove that every tree that the trust list names begins the log that is there now.
+
+    The logs of licences are epochs of one tree, so all are proven under the
+    newest origin.
+    """
+    head = heads[LICENCES]
+    pins = (key.pin for _, key in trust_list.owned_keys() if key.pin is not None)
+    ends = (log.frozen_at or log.closed_at for log in _licence_logs(trust_list))
+    sizes = {pin.n_stop for pin in pins} | {end.size for end in ends if end is not None}
+    reader = tile_reader(conn, LICENCES)
+    return {
+        (head.origin, size, head.size): tuple(reader.consistency_proof(size, head.size))
+        for size in sorted(sizes)
+        if 0 < size < head.size
+    }
+
+
+def _licence_logs(trust_list: TrustList) -> list[LogKey]:
+    return [log for log in trust_list.logs if log.kind is LogKind.LICENCES]
 
 
 def to_zip(files: Files) -> bytes:

@@ -43,7 +43,14 @@ MAX_BATCH: Final = 4096
 """Entries placed in one transaction: on SQLite it holds up every other writer."""
 
 
-def create_log(conn: Connection, *, log_number: int, origin: str, signer: LineSigner) -> None:
+def create_log(
+    conn: Connection,
+    *,
+    log_number: int,
+    origin: str,
+    signer: LineSigner,
+    cosigners: Sequence[LineSigner] = (),
+) -> None:
     """Start a log with its checkpoint of size 0, inside a write transaction.
 
     Raises:
@@ -59,7 +66,7 @@ def create_log(conn: Connection, *, log_number: int, origin: str, signer: LineSi
             size=0,
             root=EMPTY_ROOT,
             signed_size=0,
-            checkpoint=checkpoint.sign([signer]),
+            checkpoint=checkpoint.sign([signer, *cosigners]),
         )
     )
 
@@ -85,6 +92,7 @@ class Sequencer:
         storage: The region's database.
         log_number: Which log.
         signer: The log's own Ed25519 key.
+        cosigners: Whoever signs beside it, in the same transaction.
         lease: Fences this sequencer against any other; see `lease_name`.
         max_batch: Entries placed in one transaction.
     """
@@ -96,11 +104,12 @@ class Sequencer:
         log_number: int,
         signer: LineSigner,
         lease: Lease,
+        cosigners: Sequence[LineSigner] = (),
         max_batch: int = MAX_BATCH,
     ) -> None:
         self._storage = storage
         self._log = log_number
-        self._signer = signer
+        self._signers = (signer, *cosigners)
         self._lease = lease
         self._max_batch = max_batch
         self._signed: TreeHead | None = None
@@ -177,7 +186,7 @@ class Sequencer:
             # Remembered before it exists: should the commit fail, this process
             # still never signs another tree of this size.
             self._signed = head.tree
-            note = checkpoint.sign([self._signer])
+            note = checkpoint.sign(self._signers)
             stored = conn.execute(
                 statement.STORE_CHECKPOINT,
                 {"log": self._log, "old_size": size, "old_root": root, "note": note},

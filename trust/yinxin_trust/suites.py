@@ -2,7 +2,8 @@
 
 TLS and TUF stay on ES256 in every region: gRPC and the clients of a trust
 repository are others' software, which reads no other suite of ours. Logs have
-Ed25519, as C2SP demands. The root may be of a suite of its own.
+Ed25519, as C2SP demands, and ML-DSA-44 beside it under a parallel ML-DSA-65
+root. The root may be of a suite of its own.
 """
 
 from __future__ import annotations
@@ -11,13 +12,16 @@ from dataclasses import dataclass
 from typing import Final
 
 from yinxin_ca.keystore import Purpose
+from yinxin_proto.mldsa import ML_DSA_44
 from yinxin_proto.signature import Suite
-from yinxin_proto.suite import ES256, SM2
+from yinxin_proto.suite import ES256, ML_DSA_65, SM2
 
 INTERCHANGE: Final = frozenset(
     purpose for purpose in Purpose if purpose.value.startswith(("tls-", "tuf-"))
 )
 """Purposes whose keys are of ES256 everywhere."""
+PARALLEL: Final = {Purpose.PQ_ROOT: ML_DSA_65, Purpose.LOG_COSIGNER: ML_DSA_44}
+"""Purposes whose keys stand against quantum computers everywhere."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +37,8 @@ class RegionSuites:
         """Return the suite of new keys of a purpose."""
         if purpose in INTERCHANGE:
             return ES256
+        if purpose in PARALLEL:
+            return PARALLEL[purpose]
         return self.root if purpose is Purpose.ROOT else self.own
 
     @property

@@ -20,10 +20,13 @@ from yinxin_proto.strict import canonical_json, parse_json
 from yinxin_proto.trustlist import Anchors, TrustList
 from yinxin_trust import schema
 from yinxin_trust.keyinventory import KeyVersion, known
+from yinxin_trust.logcosigner import broken_logs, cosigner_of, parallel_root
 from yinxin_trust.namespace import Namespace
 from yinxin_trust.storage import put_setting, require_setting
 
-_CAS = ("root", "licence", "status", "tls")
+CROSS_PREFIX = "cross-ca/"
+"""Settings that hold our root's certificates for licence CAs outside."""
+_CAS = ("root", "licence", "status", "tls", "seal", "timestamp", "member")
 _REGION = ""
 """``authority_key.authority_code`` of the region's own keys."""
 
@@ -36,6 +39,11 @@ class RegionAnchors:
     licence: bytes
     status: bytes
     tls: bytes
+    seal: bytes
+    """Of seals and personal signatures; licences do not depend on it."""
+    timestamp: bytes
+    member: bytes
+    """Of departments and operators."""
 
 
 def put_anchors(conn: Connection, anchors: RegionAnchors) -> None:
@@ -56,6 +64,15 @@ def put_anchor(conn: Connection, name: str, certificate: bytes) -> None:
     put_setting(conn, f"ca/{name}", certificate.hex())
 
 
+def cross_anchors(conn: Connection) -> tuple[bytes, ...]:
+    """Return licence CAs outside the region that its root has certified."""
+    s = schema.setting.c
+    rows = conn.execute(
+        select(s.value).where(s.name.startswith(CROSS_PREFIX)).order_by(s.name)
+    ).scalars()
+    return tuple(bytes.fromhex(value) for value in rows)
+
+
 def build_trust_list(conn: Connection, namespace: Namespace, now: datetime) -> TrustList:
     """Return the trust list of the region as the transaction sees it."""
     anchors = get_anchors(conn)
@@ -72,9 +89,10 @@ def build_trust_list(conn: Connection, namespace: Namespace, now: datetime) -> T
         issued_at=int(now.timestamp()),
         anchors=Anchors(
             root=anchors.root,
-            licence=_certificates(conn, Purpose.LICENCE_CA),
+            licence=(*_certificates(conn, Purpose.LICENCE_CA), *cross_anchors(conn)),
             status=_certificates(conn, Purpose.STATUS_CA),
             tls=_certificates(conn, Purpose.TLS_CA),
+            pq_root=parallel_root(conn),
         ),
         authorities=tuple(_authority(row, keys.get(row.code, ())) for row in authorities),
         status_keys=tuple(keys.get(_REGION, ())),
@@ -101,16 +119,20 @@ def _pins(conn: Connection) -> dict[bytes, Pin]:
 
 def _logs(conn: Connection) -> list[LogKey]:
     """Return every epoch of every log: the ones before stand as far as they went."""
-    return [_log_key(key) for key in known(conn, Purpose.LOG)]
+    broken = broken_logs(conn)
+    return [_log_key(key, broken) for key in known(conn, Purpose.LOG)]
 
 
-def _log_key(key: KeyVersion) -> LogKey:
+def _log_key(key: KeyVersion, broken: frozenset[str]) -> LogKey:
     vkey = (key.public or b"").decode("ascii")
+    origin = vkey.split("+")[0]
     return LogKey(
-        origin=vkey.split("+")[0],
+        origin=origin,
         kind=LogKind(key.ref.owner.partition("-")[2]),
         vkey=vkey,
         closed_at=None if key.ending is None else FrozenHead.from_json(key.ending, "ending"),
+        cosigner=cosigner_of(origin, key.chain[0]) if key.chain else None,
+        ed25519_broken=origin in broken,
     )
 
 

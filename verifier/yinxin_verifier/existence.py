@@ -17,7 +17,7 @@ from yinxin_proto.receipt import Receipt
 from yinxin_verifier import reason
 from yinxin_verifier.evidence import LogAnswer
 from yinxin_verifier.examination import Examination
-from yinxin_verifier.linkage import Place, consistent, place_in
+from yinxin_verifier.linkage import Place, place_in, tied
 from yinxin_verifier.policy import ReceiptRule
 from yinxin_verifier.reason import Finding, Text
 from yinxin_verifier.step import Grounds
@@ -144,7 +144,7 @@ def _check_grown(
     if closed is not None and max(index + 1, head.size) > closed.size:
         return reason.BEYOND_CLOSE
     for anchor in x.known_region.anchors:
-        match consistent(x, head, anchor):
+        match tied(x, head, anchor):
             case False:
                 return reason.EQUIVOCATION
             case True if head.size <= anchor.size:
@@ -173,11 +173,18 @@ def ground_checkpoint(x: Examination) -> Grounds:
     if x.checkpoint is None:
         return ground_opening(x)
     signed = _signed_by(x, x.checkpoint)
+    if x.linked and x.known_region.logs[x.checkpoint.origin].frozen_at is not None:
+        return Grounds(
+            Text(
+                f"{signed.zh}，登记在信任列表所列的封存日志中",
+                f"{signed.en}, and found in the tree at which the trust list froze it",
+            )
+        )
     if x.linked:
         return Grounds(
             Text(
-                f"{signed.zh}，与信任列表或核验包中的日志一致",
-                f"{signed.en}, consistent with the pack's checkpoint or the trust list",
+                f"{signed.zh}，与核验包检查点一致",
+                f"{signed.en}, consistent with the pack's checkpoint",
             )
         )
     return Grounds(

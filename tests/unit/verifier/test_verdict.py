@@ -355,7 +355,8 @@ def test_entries_of_a_frozen_log_stand_by_tiles_and_refreshed_under_the_next(
     for file in (early, region.file(issued), region.file(later)):
         report = judge(region, file, trust=trust)
         assert_passed(report)
-        assert "consistent with" in check(report, "checkpoint").evidence.en
+        said = check(report, "checkpoint").evidence.en
+        assert ("found in the tree" in said) is (file is early)
 
 
 # --- the log's ML-DSA-44 cosigner ------------------------------------------------
@@ -411,7 +412,6 @@ def test_another_parallel_root_than_the_pinned_one_is_refused(region: RegionBuil
     [
         ("another root", "CHAIN_SIGNATURE"),
         ("another key", "COSIGNER_KEY"),
-        ("no ML-DSA key", "COSIGNER_KEY"),
         ("another log", "COSIGNER_NAME"),
         ("another purpose", "CERTIFICATE_PURPOSE"),
         ("a classical root", "CHAIN_ALGORITHM"),
@@ -439,8 +439,6 @@ def test_a_cosigner_that_the_parallel_root_did_not_certify_is_refused(
         case "another key":
             other = ML_DSA_44.load_seed(b"\x09" * 32).public_key
             der = hierarchy.cosigner_certificate(ORIGIN, other)
-        case "no ML-DSA key":
-            der = hierarchy.cosigner_certificate(ORIGIN, region.key.public_key)
         case "another log":
             der = hierarchy.cosigner_certificate(ORIGIN.replace("licences", "uses"), key)
         case "another purpose":

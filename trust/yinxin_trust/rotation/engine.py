@@ -61,7 +61,7 @@ from yinxin_trust.rotation.secretkey import IndexKeyPlan, KeyEncryptionPlan
 from yinxin_trust.rotation.serverkey import ServerKeyPlan
 from yinxin_trust.rotation.trustkey import ApprovalKeyPlan, LicenceKeyPlan, StatusKeyPlan
 from yinxin_trust.rows import milliseconds, moment
-from yinxin_trust.settings import KeysTable
+from yinxin_trust.settings import RotationTable
 
 Interruption = Callable[[str], None]
 """Called at every point where a crash would leave something behind."""
@@ -122,7 +122,7 @@ class Rotation:
         self,
         *,
         bench: Bench,
-        settings: KeysTable,
+        settings: RotationTable,
         audit: AuditTrail,
         registrar: Registrar,
         borrow_lease: BorrowLease,
@@ -540,7 +540,7 @@ _DUE: Final = {
 }
 
 
-def _plans(bench: Bench, settings: KeysTable) -> Mapping[Purpose, Plan]:
+def _plans(bench: Bench, settings: RotationTable) -> Mapping[Purpose, Plan]:
     issuing = IssuingCaPlan(bench)
     return {
         Purpose.LICENCE: LicenceKeyPlan(bench),

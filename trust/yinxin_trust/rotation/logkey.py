@@ -8,12 +8,20 @@ from sqlalchemy import Connection
 
 from yinxin_ca.keystore import KeyRef, KeyStore
 from yinxin_proto.error import IntegrityError
+from yinxin_proto.jose import encode_x5c
 from yinxin_proto.logkey import FrozenHead
 from yinxin_proto.strict import canonical_json
 from yinxin_trust.keyinventory import KeyVersion, note
 from yinxin_trust.keyring import LOG_KINDS
 from yinxin_trust.keystage import Stage, Step
 from yinxin_trust.ledger import committed_head, signed_head
+from yinxin_trust.logcosigner import (
+    certify_cosigner,
+    cosigners,
+    destroy_cosigner,
+    generate_cosigner,
+    open_parallel_root,
+)
 from yinxin_trust.logsuccession import log_key_version, succeed
 from yinxin_trust.rotation.plan import NOTHING, Change, PlainPlan
 from yinxin_trust.rotation.trustkey import published_trust
@@ -33,7 +41,8 @@ class LogKeyPlan(PlainPlan):
         return self.bench.keyring.online
 
     def make(self, ref: KeyRef, like: KeyVersion) -> None:
-        """See `Plan.make`: an Ed25519 seed."""
+        """See `Plan.make`: an Ed25519 seed, and the key that cosigns beside it."""
+        generate_cosigner(self.bench.keyring, ref)
         self.store(ref).generate_secret(ref)
 
     def record(self, conn: Connection, ref: KeyRef) -> KeyVersion:
@@ -42,7 +51,12 @@ class LogKeyPlan(PlainPlan):
         return replace(log_key_version(ref, signer.vkey), stage=Stage.PREPARED)
 
     def publish(self, conn: Connection, key: KeyVersion) -> Change:
-        """See `Plan.publish`."""
+        """See `Plan.publish`: the parallel root certifies the epoch's cosigner."""
+        bench = self.bench
+        root = open_parallel_root(conn, bench.keyring, bench.registers, bench.clock, bench.entropy)
+        origin = bench.keyring.log_signer(log_number_of(key.ref), key.ref.version).vkey.name
+        certificate = certify_cosigner(root, bench.keyring, key.ref, origin)
+        note(conn, key.ref, chain=canonical_json(list(encode_x5c((certificate,)))).decode())
         return Change(trust_list=True)
 
     def is_public(self, conn: Connection, key: KeyVersion) -> bool:
@@ -60,7 +74,9 @@ class LogKeyPlan(PlainPlan):
         """See `Plan.activate`: the head goes on under the new origin."""
         number = log_number_of(key.ref)
         signer = self.bench.keyring.log_signer(number, key.ref.version)
-        head = succeed(conn, number, signer.vkey.name, signer)
+        origin = signer.vkey.name
+        beside = cosigners(conn, self.bench.keyring, key.ref, origin, self.bench.clock)
+        head = succeed(conn, number, origin, signer, beside)
         if old is not None:
             closed = FrozenHead(size=head.size, root=head.root).to_json()
             note(conn, old.ref, ending=canonical_json(closed).decode())
@@ -73,6 +89,11 @@ class LogKeyPlan(PlainPlan):
                 f"the key {old.ref} was succeeded, and nobody noted where", reason="LOG_END"
             )
         return Change(trust_list=True)
+
+    def destroy(self, conn: Connection, old: KeyVersion) -> Change:
+        """See `Plan.destroy`: the epoch's cosigner goes with it."""
+        destroy_cosigner(self.bench.keyring, old.ref)
+        return NOTHING
 
 
 def log_number_of(ref: KeyRef) -> int:

@@ -20,7 +20,7 @@ from yinxin_proto.repository import Expiry, RepositoryView
 from yinxin_proto.strict import Json
 from yinxin_proto.trustlist import TrustList
 from yinxin_trust import schema
-from yinxin_trust.certification import crl_for, open_authority, put_evidence
+from yinxin_trust.certification import get_crl_for, open_authority, put_evidence
 from yinxin_trust.directory import touch
 from yinxin_trust.keyinventory import KeyVersion, note
 from yinxin_trust.keystage import Step
@@ -62,7 +62,7 @@ class TrustKeyPlan(PlainPlan):
         )
         evidence = None
         if key.ref.purpose is Purpose.LICENCE:
-            evidence = put_evidence(conn, key.chain, crl_for(conn, key.chain), now_ms)
+            evidence = put_evidence(conn, key.chain, get_crl_for(conn, key.chain) or b"", now_ms)
         of_region = key.ref.owner == self.bench.keyring.namespace.code
         row = key_row(
             authority_code="" if of_region else key.ref.owner,
