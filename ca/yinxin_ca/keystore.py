@@ -48,6 +48,7 @@ class Purpose(StrEnum):
     REQUEST = "request"
     STATUS = "status"
     OCSP = "ocsp"
+    TLS_OCSP = "tls-ocsp"
     TIMESTAMP = "timestamp"
     LOG = "log"
     LOG_COSIGNER = "log-cosigner"
@@ -68,6 +69,8 @@ class Purpose(StrEnum):
     LICENCE_ENCRYPTION = "licence-encryption"
     CUSTODIAN = "custodian"
     CUSTODIAN_SEAL = "custodian-seal"
+    OFFICERS = "officers"
+    INTEGRITY = "integrity"
 
 
 EXPORTABLE: Final = frozenset({Purpose.TLS_SERVER, Purpose.TLS_CLIENT})

@@ -8,11 +8,13 @@ from typing import Self
 
 import grpc
 
+from yinxin.approvalarchive import ApprovalArchive
 from yinxin.catalogue import CatalogueCalls
 from yinxin.credentials import Credentials
 from yinxin.issuance import IssuanceCalls
 from yinxin.lifecycle import LifecycleCalls
 from yinxin.log import LogCalls
+from yinxin.renewal import RenewalCalls
 from yinxin.repository import RepositoryCalls
 from yinxin.session import Session
 from yinxin.subject import SubjectCalls
@@ -34,6 +36,7 @@ class Client(
     SubjectCalls,
     LogCalls,
     RepositoryCalls,
+    RenewalCalls,
 ):
     """Every call that a region answers; made by `connect`.
 
@@ -112,11 +115,14 @@ def connect(
         None if identity is None else channel_credentials(identity),
         server_name=server_name,
     )
+    clock = clock or SystemClock()
+    folder = None if credentials is None else credentials.approvals
     session = Session(
         transport=Transport(made, deadline=deadline, owned=channel is None),
         region=code,
         credentials=credentials,
-        clock=clock or SystemClock(),
+        clock=clock,
         entropy=entropy or SystemEntropy(),
+        archive=None if folder is None else ApprovalArchive(folder, clock=clock),
     )
     return Client(session)

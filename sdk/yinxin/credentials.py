@@ -7,6 +7,7 @@
     tls-anchor.crt   PEM, the CA that certifies the region's servers
     region.json      {region, domain, name, authority?, root?}
     approval.key     PEM, PKCS#8: an authority's own, perhaps under a passphrase
+    approvals/       the authority's own copies of what it approved
 
 The directory is made when a region enrols the caller. The approval key in it is
 the authority's alone: the region knows its public half.
@@ -20,6 +21,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Self
 
+from yinxin.approvalarchive import FOLDER as APPROVALS
+from yinxin.credentialsfile import (
+    APPROVAL_KEY,
+    CERTIFICATE,
+    PRIVATE_KEY,
+    REGION,
+    TLS_ANCHOR,
+    finish_renewal,
+)
 from yinxin.privatekeyfile import read_private_key
 from yinxin_edge.libcrypto import choose_libcrypto
 from yinxin_edge.tls import TlsIdentity
@@ -35,11 +45,6 @@ from yinxin_proto.number import is_credit_code
 from yinxin_proto.strict import Json, parse_json_object
 from yinxin_proto.suite import Signer, load_private
 
-CERTIFICATE: Final = "client.crt"
-PRIVATE_KEY: Final = "client.key"
-TLS_ANCHOR: Final = "tls-anchor.crt"
-REGION: Final = "region.json"
-APPROVAL_KEY: Final = "approval.key"
 MAX_FILE_BYTES: Final = 1 << 16
 
 Passphrase = str | Callable[[], str] | None
@@ -122,6 +127,8 @@ class Credentials:
     """The authority's approval key."""
     root: Path | None = None
     """File of the region's trust root, as it was handed over at enrolment."""
+    approvals: Path | None = None
+    """Folder for the authority's own copies of what it approved; None keeps none."""
 
     @classmethod
     def load(cls, directory: Path | str, *, passphrase: Passphrase = None) -> Self:
@@ -137,6 +144,7 @@ class Credentials:
         """
         choose_libcrypto()
         folder = Path(directory)
+        finish_renewal(folder)
         violations: list[Violation] = []
         members = _region_members(folder, violations)
         files = {
@@ -164,6 +172,7 @@ class Credentials:
         return cls(
             identity=identity,
             approval_key=None if pem is None else ApprovalKey(pem, passphrase=passphrase),
+            approvals=folder / APPROVALS,
             **members,
         )
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
+from yinxin.approvalarchive import ApprovalArchive
 from yinxin.credentials import Credentials
 from yinxin.transport import Transport
 from yinxin_proto.approval import ISSUE, approve
@@ -24,6 +25,8 @@ class Session:
     credentials: Credentials | None
     clock: Clock
     entropy: Entropy
+    archive: ApprovalArchive | None = None
+    """Where copies of approvals are kept."""
 
     @property
     def parent(self) -> str:
@@ -49,10 +52,11 @@ class Session:
         return self.credentials.authority
 
     def approve(self, requests: Sequence[bytes], operation: str = ISSUE) -> str:
-        """Sign the authority's approval of requests, here on the caller's side.
+        """Sign the authority's approval of requests, here on the caller's side, and keep a copy.
 
         Raises:
-            ConfigurationError: No approval key (``NO_APPROVAL_KEY``).
+            ConfigurationError: No approval key (``NO_APPROVAL_KEY``), or the copy
+                cannot be kept (``APPROVAL_COPY``).
             WrongPassphraseError: It cannot be opened.
         """
         authority = self.authority
@@ -61,7 +65,7 @@ class Session:
                 "there is no approval key in the credentials directory; the authority keeps it",
                 reason="NO_APPROVAL_KEY",
             )
-        return approve(
+        approval = approve(
             requests,
             signer=self.credentials.approval_key.signer(),
             authority=authority,
@@ -70,6 +74,9 @@ class Session:
             entropy=self.entropy,
             operation=operation,
         )
+        if self.archive is not None:
+            self.archive.keep(approval, requests)
+        return approval
 
 
 class CallGroup:

@@ -17,6 +17,7 @@ from yinxin_proto.clock import Clock, Entropy
 from yinxin_proto.strict import Json
 from yinxin_trust import schema
 from yinxin_trust.access import Principal
+from yinxin_trust.auditchain import AuditSeal
 from yinxin_trust.context import CallContext
 from yinxin_trust.page import Cursor, Page, PageTokens, newer, page_size_of
 from yinxin_trust.rows import RowBatch, milliseconds, moment
@@ -31,11 +32,13 @@ class AuditTrail:
     Args:
         clock: Dates the rows.
         entropy: Makes their references.
+        seal: Makes the MAC of each row.
     """
 
-    def __init__(self, *, clock: Clock, entropy: Entropy) -> None:
+    def __init__(self, *, clock: Clock, entropy: Entropy, seal: AuditSeal) -> None:
         self._clock = clock
         self._entropy = entropy
+        self._seal = seal
 
     def add(
         self,
@@ -61,23 +64,21 @@ class AuditTrail:
             outcome: ``OK``, or the code of the error.
             reason: The error's reason.
         """
-        batch.add(
-            schema.audit,
-            {
-                "audit_ref": self._entropy.token(REF_BYTES),
-                "at_ms": milliseconds(self._clock.now()),
-                "caller": caller.principal_id,
-                "method": method,
-                "resource": resource,
-                "item_count": item_count,
-                "purpose": context.purpose,
-                "case_number": context.case_number,
-                "service_item": context.service_item,
-                "operator": context.operator,
-                "outcome": outcome,
-                "reason": reason,
-            },
-        )
+        row = {
+            "audit_ref": self._entropy.token(REF_BYTES),
+            "at_ms": milliseconds(self._clock.now()),
+            "caller": caller.principal_id,
+            "method": method,
+            "resource": resource,
+            "item_count": item_count,
+            "purpose": context.purpose,
+            "case_number": context.case_number,
+            "service_item": context.service_item,
+            "operator": context.operator,
+            "outcome": outcome,
+            "reason": reason,
+        }
+        batch.add(schema.audit, {**row, "mac": self._seal.row(row), "block": None})
 
     def record(
         self,

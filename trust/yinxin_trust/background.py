@@ -236,6 +236,7 @@ class Background:
         self._attempt(
             self._refresher.run_once,
             self._expiry.expire_due,
+            self._region.audit_chain.extend,
             self._remember,
             self._rotation.run_due,
             self._certificate.ensure,

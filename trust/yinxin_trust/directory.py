@@ -11,7 +11,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any
 
 from sqlalchemy import BigInteger, Connection, Row, Text, and_, cast, or_, select, update
 
@@ -27,9 +27,8 @@ from yinxin_trust import schema
 from yinxin_trust.access import Principal, Role
 from yinxin_trust.catalogue import Catalogue, load_catalogue
 from yinxin_trust.keystage import Stage
+from yinxin_trust.permissionseal import VERSION, PermissionSeal, before_change
 from yinxin_trust.storage import get_setting, put_setting
-
-_VERSION: Final = "directory_version"
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,28 +103,39 @@ class Directory:
 
     Args:
         keystore: Holds the authorities' licence-signing keys.
+        seal: Shows that the records are those that the region wrote.
         on_change: Called in the transaction that saw the records change, before
             anybody gets the new snapshot.
     """
 
     def __init__(
-        self, *, keystore: KeyStore, on_change: Callable[[Connection], None] | None = None
+        self,
+        *,
+        keystore: KeyStore,
+        seal: PermissionSeal,
+        on_change: Callable[[Connection], None] | None = None,
     ) -> None:
         self._keystore = keystore
+        self._seal = seal
         self._on_change = on_change
         self._lock = threading.Lock()
         self._snapshot: DirectorySnapshot | None = None
         self._issuers: dict[LicenceKey, Issuer] = {}
 
     def snapshot(self, conn: Connection) -> DirectorySnapshot:
-        """Return the records as the transaction sees them."""
-        version = get_setting(conn, _VERSION) or "0"
+        """Return the records as the transaction sees them.
+
+        Raises:
+            IntegrityError: They were changed behind the region's back (``PERMISSIONS``).
+        """
+        version = get_setting(conn, VERSION) or "0"
         current = self._snapshot
         if current is not None and current.version == version:
             return current
         with self._lock:
             current = self._snapshot
             if current is None or current.version != version:
+                self._seal.check(conn)
                 if self._on_change is not None:
                     self._on_change(conn)
                 current = _load(conn, version)
@@ -158,10 +168,11 @@ def touch(conn: Connection) -> None:
     transaction ends: changes come one after the other, and no two of them can
     make the same version.
     """
+    before_change(conn)
     s = schema.setting
     raised = cast(cast(s.c.value, BigInteger) + 1, Text)
-    if not conn.execute(update(s).where(s.c.name == _VERSION).values(value=raised)).rowcount:
-        put_setting(conn, _VERSION, "1")
+    if not conn.execute(update(s).where(s.c.name == VERSION).values(value=raised)).rowcount:
+        put_setting(conn, VERSION, "1")
 
 
 def _load(conn: Connection, version: str) -> DirectorySnapshot:
@@ -181,7 +192,8 @@ def _load_authorities(conn: Connection) -> dict[str, IssuingAuthority]:
     )
     # Published is not enough to sign: verifiers may not have heard of the key yet.
     signs = or_(k.c.purpose != Purpose.LICENCE.value, v.c.stage == Stage.ACTIVE.value)
-    query = select(k).join(v, same).where(k.c.state == KeyState.ACTIVE.value, signs)
+    standing = and_(k.c.state == KeyState.ACTIVE.value, k.c.stopped_ms.is_(None))
+    query = select(k).join(v, same).where(standing, signs)
     for row in conn.execute(query.order_by(k.c.version)):
         keys.setdefault(row.authority_code, []).append(row)
     return {

@@ -25,18 +25,21 @@ from yinxin_trust.catalogue import LicenceType, add_type, builtin_types
 from yinxin_trust.certification import (
     AUTHORITIES,
     RegisterFactory,
+    crl_lifetime,
     crl_targets,
     found_authorities,
     open_authority,
     put_crls,
     sign_lists,
 )
+from yinxin_trust.directory import touch
 from yinxin_trust.keyinventory import KeyVersion, add_active
 from yinxin_trust.keyring import ISSUING_CA, Keyring, generate
 from yinxin_trust.keystage import Stage
 from yinxin_trust.ledger import LICENCES, USES
 from yinxin_trust.logcosigner import certify_cosigner, cosigners, found_parallel_root
 from yinxin_trust.logsuccession import log_key_version
+from yinxin_trust.permissionseal import PermissionSeal
 from yinxin_trust.publication import Publication
 from yinxin_trust.relocation import REGION_SETTING
 from yinxin_trust.rows import milliseconds
@@ -79,6 +82,7 @@ class Founder:
                     reason="REGION_EXISTS",
                 )
         generate(self.keyring, self.suites)
+        self.storage.seal = PermissionSeal(self.keyring.integrity_key())
         anchors = found_authorities(self.keyring, self.registers, self.clock, self.entropy)
         parallel = found_parallel_root(self.keyring, self.registers, self.clock, self.entropy)
         with self.storage.write() as conn:
@@ -88,6 +92,7 @@ class Founder:
         self, conn: Connection, anchors: RegionAnchors, parallel: CertificateAuthority
     ) -> None:
         namespace, now = self.keyring.namespace, self.clock.now()
+        touch(conn)
         put_setting(conn, REGION_SETTING, namespace.code)
         put_anchors(conn, anchors)
         self._write_keys(conn, anchors, parallel.certificate)
@@ -190,7 +195,7 @@ class Founder:
                 clock=self.clock,
                 entropy=self.entropy,
             )
-            crls |= sign_lists(name, authority)
+            crls |= sign_lists(name, authority, lifetime=crl_lifetime(name))
         return crls
 
 

@@ -8,15 +8,17 @@ signs that the region's records call active.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 from sqlalchemy import Connection, bindparam, or_, select
 
+from yinxin_ca.dualcontrol import DualControl, TrustSigner
 from yinxin_ca.keystore import KeyRef, KeyStore, Purpose
+from yinxin_ca.officer import InMemoryOfficerRegister, OfficerRegister
 from yinxin_edge.lookup import Lookup
-from yinxin_proto.clock import Entropy
+from yinxin_proto.clock import Clock, Entropy
 from yinxin_proto.error import FailedPreconditionError, KeyStoreError
 from yinxin_proto.note import NoteSigner
 from yinxin_proto.signature import Signer
@@ -37,6 +39,7 @@ ONLINE: Final = (
     Purpose.MEMBER_CA,
     Purpose.STATUS,
     Purpose.OCSP,
+    Purpose.TLS_OCSP,
     Purpose.TIMESTAMP,
     Purpose.TLS_SERVER,
     Purpose.TUF_SNAPSHOT,
@@ -100,6 +103,15 @@ class SeenVersions:
         return found
 
 
+OfficerRegisterFactory = Callable[[bytes], OfficerRegister]
+"""Opens the officers' register with its MAC key."""
+
+
+def _in_memory_officers() -> OfficerRegisterFactory:
+    register = InMemoryOfficerRegister()
+    return lambda _: register
+
+
 @dataclass(frozen=True, slots=True)
 class Keyring:
     """The region's keys, where they are at hand.
@@ -111,6 +123,8 @@ class Keyring:
     namespace: Namespace
     online: KeyStore
     offline: KeyStore | None = None
+    officers: OfficerRegisterFactory = field(default_factory=_in_memory_officers)
+    """Opens what is kept beside the offline store, by a key that is inside it."""
     _seen: SeenVersions = field(default_factory=SeenVersions, repr=False, compare=False)
     _fixed: Versions | None = field(default=None, repr=False, compare=False)
 
@@ -119,7 +133,7 @@ class Keyring:
         code = self.namespace.code
         owners = [code, *(f"{code}-{kind}" for kind in LOG_KINDS.values())]
         seen = self._seen.at(conn, owners)
-        return Keyring(self.namespace, self.online, self.offline, self._seen, seen)
+        return Keyring(self.namespace, self.online, self.offline, self.officers, self._seen, seen)
 
     def live(self, owner: str, purpose: Purpose) -> Sequence[tuple[int, Stage]]:
         """Return the live versions of a key with their stages, oldest first."""
@@ -192,6 +206,28 @@ class Keyring:
             "has it",
             reason="KEY_NOT_FOUND",
         )
+
+    def control(self, clock: Clock) -> DualControl:
+        """Return the signer's own judgement over operations.
+
+        Raises:
+            FailedPreconditionError: The offline store is not open (``OFFLINE_KEYS``).
+        """
+        store = self.store_of(Purpose.TUF_TARGETS)
+        key = store.secret(self.ref(Purpose.OFFICERS, 1))
+        return DualControl(register=self.officers(key), clock=clock, region=self.namespace.code)
+
+    def trust_signer(self, clock: Clock) -> TrustSigner:
+        """Return what signs trust lists, each after its own judgement.
+
+        Raises:
+            FailedPreconditionError: The offline store is not open (``OFFLINE_KEYS``).
+        """
+        return TrustSigner(signer=self.signer(Purpose.TUF_TARGETS), control=self.control(clock))
+
+    def integrity_key(self) -> bytes:
+        """Return the key that seals permissions and audit rows."""
+        return self.online.secret(self.ref(Purpose.INTEGRITY, 1))
 
     def delegated_signer(self, role: str) -> Signer:
         """Return the signer of a delegated repository role."""
@@ -288,5 +324,7 @@ def generate(keyring: Keyring, suites: RegionSuites) -> None:
         keyring.online.generate_secret(KeyRef(owner, Purpose.LOG))
         cosigner = KeyRef(owner, Purpose.LOG_COSIGNER)
         keyring.online.generate(cosigner, suites.of(Purpose.LOG_COSIGNER))
+    keyring.offline.generate_secret(keyring.ref(Purpose.OFFICERS, 1))
+    keyring.online.generate_secret(keyring.ref(Purpose.INTEGRITY, 1))
     keyring.online.generate_secret(keyring.ref(Purpose.INDEX_HMAC, 1))
     keyring.online.generate_secret(keyring.ref(Purpose.KEK, 1))

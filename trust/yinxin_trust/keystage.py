@@ -58,6 +58,7 @@ class Step(StrEnum):
     DESTROY = "destroy"
     SUSPEND = "suspend"
     REINSTATE = "reinstate"
+    RESUME = "resume"
     COMPROMISE = "compromise"
 
 
@@ -89,6 +90,7 @@ TRANSITIONS: Final = (
     ),
     Transition(Step.SUSPEND, "停用", frozenset(_LIVE), Stage.SUSPENDED),
     Transition(Step.REINSTATE, "恢复", frozenset({Stage.SUSPENDED}), Stage.RETIRING),
+    Transition(Step.RESUME, "恢复启用", frozenset({Stage.SUSPENDED}), Stage.ACTIVE),
     Transition(
         Step.COMPROMISE,
         "宣告泄露",
@@ -96,7 +98,7 @@ TRANSITIONS: Final = (
         Stage.COMPROMISED,
     ),
 )
-"""Every transition. One who was suspended comes back only to be retired: a
+"""Every transition. One that was suspended comes back only to be retired where a
 successor is active by then. A key may turn out to be stolen after it was
 destroyed; one that nobody was told of needs no such word."""
 

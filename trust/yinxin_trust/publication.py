@@ -8,7 +8,7 @@ of two states, and two processes cannot sign two states of one version.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Final
 
@@ -17,7 +17,8 @@ from sqlalchemy import Connection, delete, select, update
 from yinxin_ca.keystore import Purpose
 from yinxin_proto.clock import Clock
 from yinxin_proto.error import IntegrityError
-from yinxin_proto.repository import RepositoryView
+from yinxin_proto.operation import SignedOperation
+from yinxin_proto.repository import Expiry, RepositoryView
 from yinxin_proto.repository_metadata import DELEGATED
 from yinxin_proto.repository_writer import RepositoryWriter
 from yinxin_trust import schema
@@ -75,6 +76,7 @@ class Publication:
         changes: Changes,
         *,
         trust_list: bytes | None = None,
+        operations: Sequence[SignedOperation] = (),
         roles: Collection[Purpose] = (),
     ) -> None:
         """Sign and store the next state, inside a write transaction.
@@ -84,9 +86,14 @@ class Publication:
             changes: What changes in the delegated roles; a role that is named
                 is signed anew even if nothing in it changes.
             trust_list: A new trust list; needs the offline keys.
+            operations: What officers signed, where the new list breaks trust.
             roles: Purposes of the repository's own keys that changed: what
                 names them is signed anew, and so is what they sign. Needs the
                 offline keys.
+
+        Raises:
+            PermissionDeniedError: The signer does not release the new list;
+                see `yinxin_ca.dualcontrol.TrustSigner.release`.
         """
         self.lock(conn)
         writer = self._writer(conn)
@@ -96,10 +103,16 @@ class Publication:
             writer.write_root(keys.top_level(), signers=keys.root_signers(keyring))
         again = DELEGATED_PURPOSES.intersection(roles)
         if trust_list is not None or again or Purpose.TUF_TARGETS in roles:
+            published = published_trust_list(conn, self._clock.now())
+            signer = keyring.trust_signer(self._clock).release(
+                published if trust_list is None else trust_list,
+                published=published,
+                operations=operations,
+            )
             writer.write_targets(
                 "targets",
                 {} if trust_list is None else {TRUST_TARGET: trust_list},
-                signers=[keyring.signer(Purpose.TUF_TARGETS)],
+                signers=[signer],
                 delegations=repository_keys(conn, keyring).delegated() if again else None,
             )
         renewed: Changes = {role_of_purpose(purpose): {} for purpose in again}
@@ -167,6 +180,12 @@ def trust_list_version(conn: Connection) -> int:
     f = schema.published_file.c
     paths = conn.execute(select(f.path).where(f.path.like("metadata/%.targets.json"))).scalars()
     return max((int(path.split("/")[1].split(".")[0]) for path in paths), default=0)
+
+
+def published_trust_list(conn: Connection, now: datetime) -> bytes:
+    """Return the trust list in force, verified from the first root on."""
+    view = RepositoryView.load(first_root(conn), reader(conn), now, mode=Expiry.PACK)
+    return view.target(TRUST_TARGET)
 
 
 def current_view(conn: Connection, now: datetime) -> RepositoryView:

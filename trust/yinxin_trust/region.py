@@ -19,6 +19,7 @@ from typing import Final, Self
 
 from yinxin_ca.journal import FileRegister
 from yinxin_ca.keyfile import create_key_store, open_key_store
+from yinxin_ca.officer import FileOfficerRegister
 from yinxin_ca.register import InMemoryRegister, Register
 from yinxin_ca.software import in_memory_key_store
 from yinxin_edge.clock import SystemClock, SystemEntropy
@@ -31,6 +32,7 @@ from yinxin_proto.signature import Suite
 from yinxin_trust import schema
 from yinxin_trust.allocation import StatusAllocator
 from yinxin_trust.audit import AuditTrail
+from yinxin_trust.auditchain import AuditChain, AuditSeal
 from yinxin_trust.certification import RegisterFactory
 from yinxin_trust.cipher import cipher_for
 from yinxin_trust.commit import GroupCommitter
@@ -38,7 +40,7 @@ from yinxin_trust.directory import Directory
 from yinxin_trust.founding import Founder
 from yinxin_trust.holding import Holding
 from yinxin_trust.issuance import Issuance, IssuanceStores
-from yinxin_trust.keyring import Keyring
+from yinxin_trust.keyring import Keyring, OfficerRegisterFactory
 from yinxin_trust.keysettings import KeysTable
 from yinxin_trust.keystores import KEYS, StoreMaker, discard_new, keys_in_devices
 from yinxin_trust.ledger import LICENCES
@@ -46,6 +48,7 @@ from yinxin_trust.lifecycle import Lifecycle, LifecycleStores
 from yinxin_trust.logcosigner import cosigners
 from yinxin_trust.namespace import Namespace
 from yinxin_trust.page import PageTokens
+from yinxin_trust.permissionseal import PermissionSeal
 from yinxin_trust.publication import Publication
 from yinxin_trust.receipt_waiter import ReceiptWaiter
 from yinxin_trust.registration import Registrar
@@ -54,7 +57,9 @@ from yinxin_trust.rotation.engine import Interruption, Rotation, uninterrupted
 from yinxin_trust.rotation.plan import Bench
 from yinxin_trust.sequencer import Sequencer
 from yinxin_trust.settings import (
+    HttpTable,
     RegionTable,
+    RotationTable,
     ServerTable,
     Settings,
     load_settings,
@@ -66,6 +71,7 @@ from yinxin_trust.suites import RegionSuites
 from yinxin_trust.vault import Vault
 
 OFFLINE: Final = "offline"
+OFFICERS: Final = "officers"
 REGISTERS: Final = "registers"
 _LEASE_TERM: Final = timedelta(seconds=10)
 EXAMPLE: Final = RegionTable(
@@ -143,8 +149,13 @@ class Region:
                 entropy=self.entropy, cipher=cipher_for(foundation.suites)
             )
         self.committer = GroupCommitter(storage=self.storage)
-        self.directory = Directory(keystore=self.keyring.online, on_change=self.vault.refresh)
-        self.audit = AuditTrail(clock=self.clock, entropy=self.entropy)
+        seal = PermissionSeal(self.keyring.integrity_key())
+        self.storage.seal = seal
+        self.directory = Directory(
+            keystore=self.keyring.online, seal=seal, on_change=self.vault.refresh
+        )
+        self.audit_seal = AuditSeal(self.keyring.integrity_key())
+        self.audit = AuditTrail(clock=self.clock, entropy=self.entropy, seal=self.audit_seal)
         self.subjects = SubjectDirectory(vault=self.vault, clock=self.clock, entropy=self.entropy)
         self.pages = PageTokens(keys=lambda: self.vault.derive("page-tokens"))
         self.holding = Holding(subjects=self.subjects, namespace=self.namespace, pages=self.pages)
@@ -236,6 +247,11 @@ class Region:
             own, ref = ring.log_signer(log_number), ring.log_ref(log_number)
             return own, cosigners(conn, ring, ref, own.vkey.name, self.clock)
 
+    @property
+    def audit_chain(self) -> AuditChain:
+        """Chains what the audit trail recorded; the background process alone extends it."""
+        return AuditChain(storage=self.storage, seal=self.audit_seal, clock=self.clock)
+
     def sequence(self, log_number: int = LICENCES) -> int:
         """Sequence what waits, here and now; return how many entries were placed.
 
@@ -264,8 +280,13 @@ class Region:
             if own is None:
                 lease.release()
 
-    def rotation(self, interruption: Interruption = uninterrupted) -> Rotation:
-        """Return what rotates the region's keys."""
+    def rotation(
+        self,
+        interruption: Interruption = uninterrupted,
+        *,
+        settings: RotationTable | None = None,
+    ) -> Rotation:
+        """Return what rotates the region's keys; with other waits, where a key was stolen."""
         bench = Bench(
             storage=self.storage,
             keyring=self.keyring,
@@ -276,7 +297,7 @@ class Region:
         )
         return Rotation(
             bench=bench,
-            settings=self.settings.rotation,
+            settings=settings or self.settings.rotation,
             audit=self.audit,
             registrar=self.registrar,
             borrow_lease=self.borrow_lease,
@@ -307,12 +328,18 @@ class Region:
         *,
         region: RegionTable = EXAMPLE,
         server: ServerTable | None = None,
+        http: HttpTable | None = None,
         keys: KeysTable | None = None,
         database_url: str = "sqlite://",
     ) -> Self:
         """Found a region that is gone when closed; everything in it is real."""
         clock, entropy = clock or SystemClock(), entropy or SystemEntropy()
-        settings = Settings(region=region, server=server or ServerTable(), keys=keys or KeysTable())
+        settings = Settings(
+            region=region,
+            server=server or ServerTable(),
+            http=http or HttpTable(),
+            keys=keys or KeysTable(),
+        )
         foundation = Foundation(
             settings=settings,
             storage=Storage(Database.open(database_url)),
@@ -375,7 +402,9 @@ class Region:
                 Foundation(
                     settings=settings,
                     storage=storage,
-                    keyring=Keyring(settings.namespace, online, offline),
+                    keyring=Keyring(
+                        settings.namespace, online, offline, file_officers(draft, entropy)
+                    ),
                     registers=file_registers(draft),
                     clock=clock,
                     entropy=entropy,
@@ -439,7 +468,9 @@ class Region:
             Foundation(
                 settings=settings,
                 storage=storage,
-                keyring=Keyring(settings.namespace, online, offline),
+                keyring=Keyring(
+                    settings.namespace, online, offline, file_officers(directory, entropy)
+                ),
                 registers=file_registers(directory),
                 clock=clock,
                 entropy=entropy,
@@ -454,6 +485,12 @@ def file_registers(directory: Path) -> Registers:
         lambda name: FileRegister(folder / f"{name}.jsonl"),
         lambda: (path.stem for path in folder.glob("*.jsonl")),
     )
+
+
+def file_officers(directory: Path, entropy: Entropy) -> OfficerRegisterFactory:
+    """Return what opens the officers' register of a region's directory, with the offline keys."""
+    folder = directory / OFFLINE / OFFICERS
+    return lambda key: FileOfficerRegister(folder, key=key, entropy=entropy)
 
 
 def _unused(directory: Path) -> Path:

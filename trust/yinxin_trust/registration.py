@@ -6,7 +6,7 @@ approval key never is: the authority hands over the public half alone.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, func, select, update
@@ -24,6 +24,7 @@ from yinxin_proto.error import (
 from yinxin_proto.jose import encode_x5c
 from yinxin_proto.keyrecord import KeyPurpose, KeyRecord, KeyState
 from yinxin_proto.number import is_credit_code
+from yinxin_proto.operation import SignedOperation
 from yinxin_proto.scope import TypeScope
 from yinxin_proto.signature import PublicKey, Suite
 from yinxin_trust import schema
@@ -152,6 +153,7 @@ class Registrar:
         licence_key: PublicKey,
         chain: tuple[bytes, ...],
     ) -> None:
+        touch(conn)
         now = self.clock.now()
         now_s, now_ms = int(now.timestamp()), milliseconds(now)
         scopes = tuple(TypeScope(type=code, not_before=now_s) for code in authority.types)
@@ -194,13 +196,13 @@ class Registrar:
                 chain=chain if purpose is KeyPurpose.LICENCE else (),
             )
             add_active(conn, (version,), now_ms)
-        touch(conn)
         self.publish_trust(conn)
 
     def publish_trust(
         self,
         conn: Connection,
         *,
+        operations: Sequence[SignedOperation] = (),
         also: Changes | None = None,
         roles: Collection[Purpose] = (),
     ) -> None:
@@ -209,9 +211,13 @@ class Registrar:
         The root's revocation list is renewed along with it when it is due.
 
         Args:
-            conn: The transaction.
+            conn: A write transaction.
+            operations: What officers signed, where trust breaks.
             also: What else is published with it.
             roles: Purposes of the repository's own keys that changed.
+
+        Raises:
+            PermissionDeniedError: The signer does not release the list.
         """
         now = self.clock.now()
         changes: dict[str, dict[str, bytes | None]] = {
@@ -231,7 +237,11 @@ class Registrar:
             changes.setdefault("crl", {}).update(crl_targets(crls))
         trust_list = build_trust_list(conn, self.keyring.namespace, now)
         Publication(storage=self.storage, keyring=self.keyring, clock=self.clock).publish(
-            conn, changes, trust_list=trust_list.to_bytes(), roles=roles
+            conn,
+            changes,
+            trust_list=trust_list.to_bytes(),
+            operations=operations,
+            roles=roles,
         )
 
     def add_principal(

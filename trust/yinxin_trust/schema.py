@@ -334,6 +334,8 @@ authority_key: Final = Table(
     Column("state", Text, nullable=False),
     Column("not_before_ms", BigInteger, nullable=False),
     Column("not_after_ms", BigInteger),
+    Column("stopped_ms", BigInteger, comment="nothing that it signed is stored from then on"),
+    Column("pin", Text, comment="JSON: which entries of a compromised key stand"),
     PrimaryKeyConstraint("thumbprint"),
     UniqueConstraint("authority_code", "purpose", "version"),
 )
@@ -396,6 +398,10 @@ principal: Final = Table(
     PrimaryKeyConstraint("principal_id"),
 )
 
+EXCLUSIVE_IN_FORCE: Final = (
+    "withdrawn_ms IS NULL AND (role = 'system-administrator' OR role = 'security-administrator' "
+    "OR role = 'auditor' OR role = 'key-operator')"
+)
 role_assignment: Final = Table(
     "role_assignment",
     metadata,
@@ -406,6 +412,14 @@ role_assignment: Final = Table(
     Column("withdrawn_by", Text),
     Column("withdrawn_ms", BigInteger, comment="absent while in force"),
     PrimaryKeyConstraint("principal_id", "role", "assigned_ms"),
+    # The database holds it too: whoever acts is not whoever checks (`access.EXCLUSIVE`).
+    Index(
+        "uq_role_assignment_exclusive",
+        "principal_id",
+        unique=True,
+        sqlite_where=text(EXCLUSIVE_IN_FORCE),
+        postgresql_where=text(EXCLUSIVE_IN_FORCE),
+    ),
 )
 
 audit: Final = Table(
@@ -423,8 +437,30 @@ audit: Final = Table(
     Column("operator", Text, nullable=False, comment="经办人"),
     Column("outcome", Text, nullable=False, comment="OK or an error's code"),
     Column("reason", Text, nullable=False, server_default="", comment="an error's reason"),
+    Column("mac", LargeBinary(32), comment="over the columns above"),
+    Column("block", BigInteger, comment="of `audit_block`; absent until it is chained"),
     PrimaryKeyConstraint("audit_ref"),
     Index("ix_audit_at_ms", "at_ms"),
+    Index(
+        "ix_audit_unchained",
+        "at_ms",
+        sqlite_where=text("block IS NULL"),
+        postgresql_where=text("block IS NULL"),
+    ),
+)
+
+audit_block: Final = Table(
+    "audit_block",
+    metadata,
+    Column("number", BigInteger, nullable=False),
+    Column("row_count", Integer, nullable=False),
+    Column("digest", LargeBinary(32), nullable=False, comment="of its rows' MACs, in order"),
+    Column("sealed_ms", BigInteger, nullable=False),
+    Column("newest_ms", BigInteger, nullable=False, comment="at_ms of its newest row"),
+    Column("mac", LargeBinary(32), nullable=False, comment="over this row and the block before"),
+    Column("entry", LargeBinary(32), nullable=False, comment="what the log of uses holds"),
+    PrimaryKeyConstraint("number"),
+    Index("ix_audit_block_entry", "entry"),
 )
 
 licence_type: Final = Table(

@@ -15,11 +15,14 @@ from typing import Final
 from yinxin_proto.checkpoint import VerifiedCheckpoint, parse
 from yinxin_proto.error import ConfigurationError, YinxinError
 from yinxin_proto.note import NoteVerifier
+from yinxin_trust.auditchain import AuditCheck, AuditSeal
 from yinxin_trust.keyring import Keyring
 from yinxin_trust.ledger import LICENCES, USES, signed_head
 from yinxin_trust.logsuccession import epoch_of
+from yinxin_trust.permissionseal import PermissionSeal
 from yinxin_trust.preflight import PreflightReport, preflight
 from yinxin_trust.storage import Storage
+from yinxin_trust.trust_check import TrustCheck
 
 FOLDER: Final = "checkpoints"
 _LOGS: Final = (LICENCES, USES)
@@ -49,12 +52,21 @@ class Soundness:
     def examine(self, storage: Storage, *, full: bool = False) -> PreflightReport:
         """Check that a database agrees with itself and is no older than what was seen.
 
+        The audit trail is a part of the full examination alone: a region whose
+        trail was touched still serves, so that it can be looked at.
+
         Raises:
             YinxinError: It cannot be read.
         """
         with storage.read() as conn:
             logs = log_verifiers(self.keyring.at(conn))
-        return preflight(storage, logs=logs, full=full, known=self._known(logs))
+        report = preflight(storage, logs=logs, full=full, known=self._known(logs))
+        key = self.keyring.integrity_key()
+        with storage.read() as conn:
+            found = [*TrustCheck(conn=conn, seal=PermissionSeal(key)).findings()]
+            if full:
+                found += AuditCheck(conn=conn, seal=AuditSeal(key)).findings()
+        return PreflightReport(report.full, (*report.findings, *found))
 
     def remember(self, storage: Storage) -> None:
         """Keep the newest checkpoints outside the database.

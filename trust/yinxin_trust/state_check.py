@@ -42,7 +42,7 @@ from yinxin_trust.transition import STATUS_VALUES, State
 
 _SETTLED: Final = {str(state): int(value) for state, value in STATUS_VALUES.items()}
 _li, _ev, _s = schema.licence.c, schema.licence_event.c, schema.status_index.c
-_SAME_VERSION: Final = and_(
+SAME_VERSION: Final = and_(
     _ev.subject_ref == _li.subject_ref,
     _ev.licence_ref == _li.licence_ref,
     _ev.revision == _li.revision,
@@ -95,21 +95,21 @@ class StateCheck:
 
     def _events(self) -> Iterator[Finding]:
         query = select(schema.licence_event, _li.type_code, _li.issuer_code, _li.serial)
-        query = query.join_from(schema.licence_event, schema.licence, _SAME_VERSION)
+        query = query.join_from(schema.licence_event, schema.licence, SAME_VERSION)
         if self.tail is not None:
             query = query.where(_ev.entry.in_(self._newest()))
-        wrong = sum(not _opens(row) for row in self.conn.execute(query))
+        wrong = sum(not event_opens(row) for row in self.conn.execute(query))
         if wrong:
             yield Finding(
                 "EVENT_LEAF", "licence_event", f"{wrong} rows say something else than was logged"
             )
 
     def _states(self) -> Iterator[Finding]:
-        later = exists().where(_SAME_VERSION, _ev.generation > _li.generation)
+        later = exists().where(SAME_VERSION, _ev.generation > _li.generation)
         latest = exists().where(
-            _SAME_VERSION, _ev.generation == _li.generation, _ev.to_state == _li.state
+            SAME_VERSION, _ev.generation == _li.generation, _ev.to_state == _li.state
         )
-        untouched = and_(~exists().where(_SAME_VERSION), _li.state == State.VALID.value)
+        untouched = and_(~exists().where(SAME_VERSION), _li.state == State.VALID.value)
         query = self._of_tail(select(func.count()).select_from(schema.licence))
         count = self.conn.execute(query.where(or_(later, ~or_(latest, untouched)))).scalar_one()
         if count:
@@ -128,7 +128,7 @@ class StateCheck:
                 yield Finding("STATUS_VALUE", "licence", f"{count} rows {state} with value {value}")
 
 
-def _opens(row: Row[Any]) -> bool:
+def event_opens(row: Row[Any]) -> bool:
     """Tell whether an event's leaf, made anew from its row, is the one logged."""
     try:
         identifier = of_body(f"{row.type_code}.{row.issuer_code}.{row.serial}", row.revision)

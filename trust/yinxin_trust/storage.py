@@ -6,8 +6,8 @@ One object that opens transactions and inserts rows; which engine is below it
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from typing import Final
 
 from sqlalchemy import Connection, Table, bindparam, select, update
@@ -17,6 +17,7 @@ from yinxin_edge.database import Database
 from yinxin_edge.lookup import Lookup
 from yinxin_proto.error import ConfigurationError
 from yinxin_trust import migration, schema
+from yinxin_trust.permissionseal import PermissionSeal, attach, detach, forget
 from yinxin_trust.rows import Row
 
 # Built once: building a statement costs as much as SQLite takes to run it.
@@ -32,6 +33,9 @@ class Storage:
         database: An open database; this object closes it.
     """
 
+    seal: PermissionSeal | None = None
+    """Keeps the records of who may do what whole; set when the keys are at hand."""
+
     def __init__(self, database: Database) -> None:
         self.database = database
 
@@ -39,9 +43,19 @@ class Storage:
         """Open a read transaction: one snapshot, no locks that writers feel."""
         return self.database.read()
 
-    def write(self) -> AbstractContextManager[Connection]:
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
         """Open a write transaction; it commits on leaving, or rolls back on an error."""
-        return self.database.write()
+        with self.database.write() as conn:
+            if self.seal is None:
+                yield conn
+                return
+            attach(conn, self.seal)
+            try:
+                yield conn
+                detach(conn)
+            finally:
+                forget(conn)
 
     def insert(self, conn: Connection, table: Table, rows: Sequence[Row]) -> None:
         """Insert many rows by the engine's fastest path.

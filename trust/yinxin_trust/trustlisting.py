@@ -20,6 +20,7 @@ from yinxin_proto.strict import canonical_json, parse_json
 from yinxin_proto.trustlist import Anchors, TrustList
 from yinxin_trust import schema
 from yinxin_trust.keyinventory import KeyVersion, known
+from yinxin_trust.keystage import Stage
 from yinxin_trust.logcosigner import broken_logs, cosigner_of, parallel_root
 from yinxin_trust.namespace import Namespace
 from yinxin_trust.storage import put_setting, require_setting
@@ -81,7 +82,7 @@ def build_trust_list(conn: Connection, namespace: Namespace, now: datetime) -> T
     pins = _pins(conn)
     for row in conn.execute(select(schema.authority_key).order_by(*order)):
         pin = pins.get(bytes(row.thumbprint))
-        keys.setdefault(row.authority_code, []).append(_key_record(row, pin))
+        keys.setdefault(row.authority_code, []).append(key_record(row, pin))
     authorities = conn.execute(select(schema.authority).order_by(schema.authority.c.code))
     return TrustList(
         region=namespace.code,
@@ -126,11 +127,14 @@ def _logs(conn: Connection) -> list[LogKey]:
 def _log_key(key: KeyVersion, broken: frozenset[str]) -> LogKey:
     vkey = (key.public or b"").decode("ascii")
     origin = vkey.split("+")[0]
+    end = None if key.ending is None else FrozenHead.from_json(key.ending, "ending")
+    is_stolen = key.stage is Stage.COMPROMISED
     return LogKey(
         origin=origin,
         kind=LogKind(key.ref.owner.partition("-")[2]),
         vkey=vkey,
-        closed_at=None if key.ending is None else FrozenHead.from_json(key.ending, "ending"),
+        closed_at=None if is_stolen else end,
+        frozen_at=end if is_stolen else None,
         cosigner=cosigner_of(origin, key.chain[0]) if key.chain else None,
         ed25519_broken=origin in broken,
     )
@@ -152,7 +156,16 @@ def scopes_json(scopes: tuple[TypeScope, ...]) -> str:
     return canonical_json([scope.to_json() for scope in scopes]).decode()
 
 
-def _key_record(row: Row[*tuple[Any, ...]], pin: Pin | None) -> KeyRecord:
+def key_record(row: Row[*tuple[Any, ...]], ending: Pin | None = None) -> KeyRecord:
+    """Return an ``authority_key`` row as the trust list says it.
+
+    Args:
+        row: Of the table.
+        ending: The pin of an ordinary retirement; one of a compromise is in the row.
+    """
+    pin = ending
+    if row.pin is not None:
+        pin = Pin.from_json(parse_json(row.pin.encode()), "pin")
     return KeyRecord(
         suite=row.suite,
         purpose=KeyPurpose(row.purpose),

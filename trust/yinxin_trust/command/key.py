@@ -13,6 +13,7 @@ import typer
 from yinxin_ca.keystore import KeyRef, Purpose
 from yinxin_edge.terminal import Terminal
 from yinxin_proto.error import InvalidArgumentError, Violation
+from yinxin_trust.command import keytheft
 from yinxin_trust.command.console import audited
 from yinxin_trust.command.opening import RegionDirectory, open_region
 from yinxin_trust.command.passphrase import (
@@ -285,3 +286,6 @@ def _json(line: KeyLine) -> dict[str, object]:
         "until": None if waiting is None or waiting.until is None else waiting.until.isoformat(),
         "thumbprint": None if line.key.thumbprint is None else line.key.thumbprint.hex(),
     }
+
+
+keytheft.register(app)

@@ -15,6 +15,7 @@ from sqlalchemy.exc import ArgumentError
 from yinxin_edge.terminal import Terminal
 from yinxin_proto.sm2provider import provider
 from yinxin_proto.suite import ES256, SM2
+from yinxin_trust.command import officer
 from yinxin_trust.command.ceremony import check_region, show_shared
 from yinxin_trust.command.opening import RegionDirectory
 from yinxin_trust.command.passphrase import (
@@ -39,6 +40,9 @@ from yinxin_trust.settingscheck import check_settings
 app: Final = typer.Typer(no_args_is_help=True, add_completion=False)
 
 _DEFAULT: Final = ServerTable()
+
+
+app.add_typer(officer.app, name="officer")
 
 
 @app.callback()

@@ -1,0 +1,153 @@
+"""Other stolen keys: the log's, the status key, an approval key, an issuing CA's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from support.officers import FIRST
+from support.requests import AUTHORITY
+from support.small_region import SmallRegion
+from support.theft import KEY, Scene, declare, forge_through, propose
+from yinxin_ca.keystore import Purpose
+from yinxin_proto.certificate import CertificatePurpose
+from yinxin_proto.checkpoint import Checkpoint
+from yinxin_proto.error import FailedPreconditionError, PermissionDeniedError, VerificationError
+from yinxin_proto.licence import LicenceFile
+from yinxin_proto.merkle import leaf_hash, node_hash
+from yinxin_proto.receipt import Receipt
+from yinxin_proto.statuslist import StatusList, StatusToken
+from yinxin_proto.strict import parse_json
+from yinxin_trust.ledger import LICENCES, signed_head
+from yinxin_trust.logtheft import LogTheft
+from yinxin_trust.status import LIFETIME, STATUS_CHAIN, TTL
+from yinxin_trust.storage import require_setting
+from yinxin_verifier.certification import Certifier
+from yinxin_verifier.report import Indication
+from yinxin_verifier.status import StatusVerifier
+
+
+@pytest.fixture
+def scene() -> Iterator[Scene]:
+    with SmallRegion.found() as small:
+        yield Scene.of(small)
+
+
+def _origin(scene: Scene) -> str:
+    with scene.small.region.storage.read() as conn:
+        return signed_head(conn, LICENCES).origin
+
+
+def _fork(scene: Scene, genuine: bytes) -> bytes:
+    """A licence under a checkpoint of another tree, signed with the log's own stolen key."""
+    small, region = scene.small, scene.small.region
+    forged = forge_through(small, small.issue_request(), bytes(32), keep_row=True)
+    with region.storage.read() as conn:
+        signer = region.keyring.at(conn).log_signer(LICENCES, 1)
+    sibling = bytes(32)
+    root = node_hash(leaf_hash(forged.entry), sibling)
+    note = Checkpoint(origin=signer.vkey.name, size=2, root=root).sign([signer])
+    receipt = Receipt(index=0, proof=(sibling,), checkpoint=note)
+    assert LicenceFile.parse(genuine).receipt is not None
+    return forged.file(receipt)
+
+
+def test_the_log_goes_on_and_a_fork_under_its_stolen_key_is_refused(
+    scene: Scene, tmp_path: Path
+) -> None:
+    small, region, officers = scene.small, scene.small.region, scene.officers
+    before = [scene.file(record) for record in scene.genuine]
+    origin = _origin(scene)
+    theft = LogTheft(region=region)
+    with pytest.raises(FailedPreconditionError) as current:
+        theft.operation(origin)
+    assert current.value.reason == "LOG_CURRENT"
+
+    theft.succeed(origin)
+    fork = _fork(scene, before[0])
+    operation, end = theft.operation(origin)
+    with pytest.raises(PermissionDeniedError) as alone:
+        theft.freeze(origin, [officers.sign(operation, FIRST)])
+    assert alone.value.reason == "OPERATION_PERSONS"
+    theft.freeze(origin, [officers.sign(operation)])
+    assert end.size >= len(before)
+    scene.issue(2)
+    small.later(minutes=1)
+
+    pack = scene.pack(tmp_path / "pack.zip")
+    assert _origin(scene) != origin
+    refreshed = [scene.file(record) for record in scene.genuine]
+    for presentation in [*before, *refreshed]:
+        for report in (scene.online(presentation), scene.offline(pack, presentation)):
+            assert report.indication is Indication.TOTAL_PASSED, report.code
+    for report in (scene.online(fork), scene.offline(pack, fork)):
+        assert report.indication is Indication.TOTAL_FAILED, report.code
+
+
+def test_a_broken_log_key_leaves_what_is_cosigned(scene: Scene, tmp_path: Path) -> None:
+    small, region, officers = scene.small, scene.small.region, scene.officers
+    before = [scene.file(record) for record in scene.genuine]
+    fork = _fork(scene, before[0])
+    theft, origin = LogTheft(region=region), _origin(scene)
+    theft.declare_broken(origin, [officers.sign(theft.break_operation(origin))])
+    region.sequence()
+    small.later(minutes=1)
+
+    pack = scene.pack(tmp_path / "pack.zip")
+    for presentation in before:
+        for report in (scene.online(presentation), scene.offline(pack, presentation)):
+            assert report.indication is Indication.TOTAL_PASSED, report.code
+    # Signed with Ed25519 alone: whoever broke it has not the ML-DSA-44 key.
+    for report in (scene.online(fork), scene.offline(pack, fork)):
+        assert report.indication is Indication.TOTAL_FAILED, report.code
+
+
+def test_tokens_of_a_stolen_status_key_say_nothing_and_new_ones_replace_them(
+    scene: Scene, tmp_path: Path
+) -> None:
+    small, region = scene.small, scene.small.region
+    presented = scene.file(scene.genuine[0])
+    with region.storage.read() as conn:
+        stolen = region.keyring.at(conn).signer(Purpose.STATUS, 1)
+        chain = [
+            bytes.fromhex(der) for der in parse_json(require_setting(conn, STATUS_CHAIN).encode())
+        ]
+    small.later(minutes=5)
+    proposal = propose(region, "region.status.1", ())
+    declare(scene.officers, proposal)
+    small.later(minutes=1)
+
+    # The thief's token is dated before the theft, and after it; neither is believed.
+    trust = scene.trust_list()
+    certifier = Certifier(trust_list=trust, purpose=CertificatePurpose.STATUS_SIGNING)
+    verifier = StatusVerifier(trust_list=trust, certifier=certifier)
+    status = scene.genuine[0].status
+    for moment in (small.clock.now(), region.clock.now()):
+        token = StatusToken(
+            uri=status.uri,
+            issued_at=moment,
+            expires_at=moment + LIFETIME,
+            ttl=TTL,
+            log_size=3,
+            list=StatusList.filled(),
+        ).sign(stolen, chain)
+        with pytest.raises(VerificationError) as refused:
+            verifier.verify(token)
+        assert refused.value.reason == "STATUS_KEY"
+    pack = scene.pack(tmp_path / "pack.zip")
+    for report in (scene.online(presented), scene.offline(pack, presented)):
+        assert report.indication is Indication.TOTAL_PASSED, report.code
+
+
+def test_a_stolen_approval_key_approves_nothing_more(scene: Scene) -> None:
+    """And what it signed is nobody's word when a licence key is judged: a stated limit."""
+    small, region = scene.small, scene.small.region
+    declare(scene.officers, propose(region, f"{AUTHORITY}.approval.1", ()))
+    with pytest.raises(PermissionDeniedError):
+        scene.issue(1)
+    small.later(minutes=1)
+    found = scene.propose(KEY).reconciliation
+    assert found is not None
+    assert found.reasons() == {"NO_APPROVAL": 3}

@@ -1,0 +1,340 @@
+"""A stolen licence-signing key: what was issued stands, what was forged does not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from sqlalchemy import delete
+
+from support.officers import FIRST
+from support.requests import AUTHORITY, OTHER_AUTHORITY
+from support.small_region import SmallRegion
+from support.theft import (
+    KEY,
+    Scene,
+    compromise_of,
+    declare,
+    forge_outside,
+    forge_through,
+    licence_key,
+    stolen_signer,
+)
+from yinxin_ca.keystore import KeyRef, Purpose
+from yinxin_proto.approvalcopy import ApprovalCopy
+from yinxin_proto.crl import RevocationReason, parse_crl
+from yinxin_proto.error import FailedPreconditionError, PermissionDeniedError, VerificationError
+from yinxin_proto.keyrecord import KeyState
+from yinxin_proto.operation import Action
+from yinxin_trust import schema
+from yinxin_trust.certification import get_crl
+from yinxin_trust.compromise import STEPS
+from yinxin_trust.issuance import IssueCommand
+from yinxin_trust.reattestation import Doubt
+from yinxin_trust.suspension import Suspension
+from yinxin_verifier.report import Indication
+
+
+@pytest.fixture
+def scene() -> Iterator[Scene]:
+    with SmallRegion.found() as small:
+        yield Scene.of(small)
+
+
+def test_after_a_theft_everything_issued_stands_and_every_forgery_fails(
+    scene: Scene, tmp_path: Path
+) -> None:
+    small, region = scene.small, scene.small.region
+    before = [scene.file(record) for record in scene.genuine]
+    old_pack = scene.pack(tmp_path / "old.zip")
+    signer = stolen_signer(region, AUTHORITY)
+    small.later(hours=3)
+
+    # The thief, through the hijacked service and outside it, between honest issues.
+    hidden = forge_through(small, small.issue_request(), bytes(32), keep_row=False)
+    made_up = forge_through(small, small.issue_request(), bytes(range(32)))
+    scene.issue(2)
+    first = scene.copies[0]
+    replayed = forge_through(
+        small,
+        small.issue_request(),
+        first.parse_approval().claimed.digest,
+        claimed_request=first.digests[0],
+    )
+    region.sequence()
+    through = [scene.file(record) for record in (hidden, made_up, replayed)]
+    outside = forge_outside(before[0], signer, issued_at=small.clock.now() - timedelta(hours=2))
+    small.later(minutes=1)
+
+    proposal = scene.propose()
+    found = proposal.reconciliation
+    assert found is not None
+    assert found.reasons() == {
+        Doubt.UNEXPLAINED: 1,
+        Doubt.NO_APPROVAL: 1,
+        Doubt.REPLAYED: 1,
+    }
+    assert (found.entries, found.before, found.reattested) == (7, 3, 2)
+    assert found.compared == 5
+    assert (found.pin.n_safe, found.pin.n_stop) == (3, 8)
+    declare(scene.officers, proposal)
+    scene.issue(1)
+    small.later(minutes=1)
+
+    pack = scene.pack(tmp_path / "pack.zip")
+    refreshed = [scene.file(record) for record in scene.genuine]
+    for presentation in [*before, *refreshed]:
+        for report in (scene.online(presentation), scene.offline(pack, presentation)):
+            assert report.indication is Indication.TOTAL_PASSED, report.code
+    for presentation, code in [(one, "KEY_COMPROMISED_LATER_ENTRY") for one in through] + [
+        (outside, "INCLUSION")
+    ]:
+        for report in (scene.online(presentation), scene.offline(pack, presentation)):
+            assert (report.indication, report.code) == (Indication.TOTAL_FAILED, code)
+    # Who has not heard of the theft is told by the age of what he has.
+    assert any(check.age for check in scene.offline(old_pack, through[1]).checks)
+
+
+def test_the_thief_cannot_use_the_key_in_the_service_once_it_is_stopped(scene: Scene) -> None:
+    small = scene.small
+    command = scene.command([small.issue_request()])
+    Suspension(registrar=small.region.registrar).stop(KEY)
+
+    with pytest.raises(FailedPreconditionError) as refused:
+        small.region.issuance.issue(command)
+    assert refused.value.reason == "NO_ACTIVE_KEY"
+
+
+def test_what_was_signed_just_before_the_stop_is_not_stored_after_it(scene: Scene) -> None:
+    small = scene.small
+    with small.region.storage.read() as conn:
+        snapshot = small.region.directory.snapshot(conn)
+    # A call that looked up the key before it was stopped, and commits after.
+    command = scene.command([small.issue_request()])
+    late = IssueCommand(
+        command.caller,
+        command.context,
+        command.request_id,
+        command.requests,
+        command.approval,
+        snapshot=snapshot,
+    )
+    Suspension(registrar=small.region.registrar).stop(KEY)
+
+    with pytest.raises(FailedPreconditionError) as refused:
+        small.region.issuance.issue(late)
+    assert refused.value.reason == "NO_ACTIVE_KEY"
+
+
+def test_a_licence_that_says_more_than_was_requested_does_not_reconcile(scene: Scene) -> None:
+    """The hijacked service uses a true approval for another licence."""
+    small = scene.small
+    command = scene.command([small.issue_request()])
+    copy = scene.copies[-1]
+    forge_through(
+        small,
+        small.issue_request(fields={"KZ_JYCS": "虚构路 99 号"}),
+        copy.parse_approval().claimed.digest,
+        claimed_request=copy.digests[0],
+    )
+    assert command.approval == copy.approval
+    small.region.sequence()
+
+    found = scene.propose().reconciliation
+    assert found is not None
+    assert found.reasons() == {Doubt.CONTENT: 1}
+
+
+def test_only_the_authority_s_own_word_counts(scene: Scene) -> None:
+    """Copies signed by another authority's key, or altered, approve nothing."""
+    small = scene.small
+    requests = [small.issue_request()]
+    foreign = small.approve(requests, code=OTHER_AUTHORITY)
+    forge_through(
+        small,
+        requests[0],
+        ApprovalCopy.of(foreign, tuple(requests)).parse_approval().claimed.digest,
+    )
+    small.region.sequence()
+    scene.copies.append(ApprovalCopy.of(foreign, tuple(requests)))
+
+    found = scene.propose().reconciliation
+    assert found is not None
+    assert found.reasons() == {Doubt.NO_APPROVAL: 1}
+
+
+def test_a_row_removed_to_hide_a_forgery_is_held_against_the_key(scene: Scene) -> None:
+    small = scene.small
+    forged = forge_through(small, small.issue_request(), bytes(32))
+    small.region.sequence()
+    with small.region.storage.write() as conn:
+        conn.execute(delete(schema.licence).where(schema.licence.c.entry == forged.entry))
+
+    found = scene.propose().reconciliation
+    assert found is not None
+    assert found.reasons() == {Doubt.UNEXPLAINED: 1}
+
+
+def test_better_evidence_only_takes_away(scene: Scene) -> None:
+    small, region = scene.small, scene.small.region
+    declare(scene.officers, scene.propose())
+    pinned = licence_key(region, AUTHORITY).record.pin
+    assert pinned is not None
+    assert pinned.n_safe == pinned.n_stop == 3
+
+    # It turns out that the authority never gave the approval of the first batch.
+    scene.copies.clear()
+    proposal = scene.propose()
+    assert proposal.record.pin is not None
+    assert (proposal.record.pin.n_safe, proposal.record.pin.n_stop) == (0, 3)
+    small.later(minutes=1)
+    declare(scene.officers, proposal)
+
+    lowered = licence_key(region, AUTHORITY).record.pin
+    assert lowered is not None
+    assert lowered.n_safe == 0
+    assert small.region.directory is region.directory
+
+
+def test_issuing_goes_on_under_a_new_key_and_the_old_certificate_is_revoked(scene: Scene) -> None:
+    region = scene.small.region
+    old = licence_key(region, AUTHORITY)
+    declare(scene.officers, scene.propose())
+
+    new = licence_key(region, AUTHORITY, 2)
+    (made,) = scene.issue(1)
+    assert scene.online(scene.file(made)).indication is Indication.TOTAL_PASSED
+    assert new.record.state is KeyState.ACTIVE
+    found = scene.trust_list().find_key(old.thumbprint)
+    assert found is not None
+    assert found[1].state is KeyState.COMPROMISED
+    with region.storage.read() as conn:
+        crl = get_crl(conn, "licence")
+    assert crl is not None
+    reasons = [one.reason for one in parse_crl(crl).content.entries.values()]
+    assert reasons == [RevocationReason.KEY_COMPROMISE]
+
+
+def test_nothing_is_published_that_two_officers_did_not_sign(scene: Scene) -> None:
+    region, officers = scene.small.region, scene.officers
+    proposal = scene.propose()
+    operation = proposal.operation(region.registrar)
+    other = officers.operation(Action.COMPROMISE_KEY, operation.target)
+    before = scene.trust_list()
+    work = compromise_of(region)
+    for signed, code in (
+        ((), "OPERATION_MISSING"),
+        ((officers.sign(operation, FIRST),), "OPERATION_PERSONS"),
+        ((officers.sign(operation, FIRST, FIRST),), "OFFICER_TWICE"),
+        ((officers.sign(other),), "OPERATION_TARGET"),
+    ):
+        with pytest.raises(PermissionDeniedError) as refused:
+            work.carry_out(proposal.record, signed)
+        assert refused.value.reason == code
+    assert scene.trust_list() == before
+    # Nothing was made for it either.
+    names = [str(info.ref) for info in region.keyring.online.list()]
+    assert f"{AUTHORITY}.licence.2" not in names
+
+
+class CrashError(Exception):
+    """The process ends here."""
+
+
+def _crash_at(step: str) -> Callable[[str], None]:
+    def done(name: str) -> None:
+        if name == step:
+            raise CrashError
+
+    return done
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_a_crash_at_any_step_publishes_nothing_by_halves_and_is_gone_on_from(
+    scene: Scene, step: str
+) -> None:
+    region = scene.small.region
+    proposal = scene.propose()
+    signed = scene.officers.sign(proposal.operation(region.registrar))
+    work = compromise_of(region)
+    with pytest.raises(CrashError):
+        work.carry_out(proposal.record, [signed], done=_crash_at(step))
+    found = scene.trust_list().find_key(proposal.record.thumbprint)
+    assert found is not None
+    expected = KeyState.COMPROMISED if step == "published" else KeyState.ACTIVE
+    assert found[1].state is expected
+    keys = [key for _, key in scene.trust_list().owned_keys()]
+    signing = [ref for ref in region.keyring.online.list() if ref.ref.purpose is Purpose.LICENCE]
+    assert len(signing) - 2 <= 1
+    published = {key.thumbprint for key in keys}
+
+    scene.small.later(minutes=1)
+    work.carry_out(proposal.record, [signed])
+
+    assert licence_key(region, AUTHORITY).record == proposal.record
+    successor = region.keyring.online.signer(KeyRef(AUTHORITY, Purpose.LICENCE, 2))
+    listed = {key.thumbprint for _, key in scene.trust_list().owned_keys()}
+    assert listed == published | {successor.public_key.thumbprint}
+    assert scene.issue(1)
+
+
+def test_a_crash_between_signing_and_storing_is_gone_on_from(scene: Scene) -> None:
+    """The signer has recorded the operation; the database has not got the list."""
+    region = scene.small.region
+    proposal = scene.propose()
+    signed = scene.officers.sign(proposal.operation(region.registrar))
+    work = compromise_of(region)
+
+    def crash() -> None:
+        key = licence_key(region, AUTHORITY)
+        with region.storage.write() as conn:
+            work._publish(conn, key, proposal.record, None, [signed])
+            raise CrashError
+
+    with pytest.raises(CrashError):
+        crash()
+    assert licence_key(region, AUTHORITY).record.state is KeyState.ACTIVE
+
+    scene.small.later(minutes=1)
+    work.carry_out(proposal.record, [signed])
+    assert licence_key(region, AUTHORITY).record == proposal.record
+
+
+def test_a_suspended_key_is_resumed_by_two(scene: Scene) -> None:
+    small, region, officers = scene.small, scene.small.region, scene.officers
+    target = licence_key(region, AUTHORITY).thumbprint.hex()
+    suspension = Suspension(registrar=region.registrar)
+    one = officers.sign(officers.operation(Action.SUSPEND_KEY, target), FIRST)
+    suspension.suspend(KEY, [one])
+    presented = scene.file(scene.genuine[0])
+    assert scene.online(presented).code == "KEY_SUSPENDED"
+
+    alone = officers.sign(officers.operation(Action.RESUME_KEY, target), FIRST)
+    with pytest.raises(PermissionDeniedError) as refused:
+        suspension.resume(KEY, [alone])
+    assert refused.value.reason == "OPERATION_PERSONS"
+    small.later(minutes=1)
+    suspension.resume(KEY, [officers.sign(officers.operation(Action.RESUME_KEY, target))])
+
+    assert scene.online(presented).indication is Indication.TOTAL_PASSED
+    assert scene.issue(1)
+    with pytest.raises(PermissionDeniedError) as refused:
+        suspension.suspend(KEY, [one])
+    assert refused.value.reason == "NONCE_USED"
+
+
+def test_an_operation_is_carried_out_in_its_time_or_not_at_all(scene: Scene) -> None:
+    small, region, officers = scene.small, scene.small.region, scene.officers
+    proposal = scene.propose()
+    signed = officers.sign(proposal.operation(region.registrar))
+    work = compromise_of(region)
+    small.later(days=2)
+    with pytest.raises(VerificationError) as late:
+        work.carry_out(proposal.record, [signed])
+    assert late.value.reason == "OPERATION_EXPIRED"
+    small.later(days=-3)
+    with pytest.raises((VerificationError, FailedPreconditionError)) as early:
+        work.carry_out(proposal.record, [signed])
+    assert early.value.reason in ("OPERATION_FUTURE", "CLOCK_BACK")
