@@ -23,10 +23,12 @@ from yinxin_ca.location import Extension
 from yinxin_ca.profile import Profile
 from yinxin_ca.register import CertificateRecord
 from yinxin_ca.subject import AlternativeNames, Subject
+from yinxin_proto.certificate import Certificate
 from yinxin_proto.clock import Entropy
 from yinxin_proto.crl import RevocationReason
 from yinxin_proto.der import elements
 from yinxin_proto.error import IntegrityError
+from yinxin_proto.nameconstraint import PermittedNames
 from yinxin_proto.signature import PublicKey, Suite
 
 _SOMEBODY: Final = x509.Name([])
@@ -50,6 +52,16 @@ class Draft:
     """First second of validity, UTC."""
     not_after: datetime
     """Last second of validity, UTC."""
+    permitted: PermittedNames | None = None
+    """Of an authority: what it may name."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CrossDraft(Draft):
+    """A second certificate of an authority: name and key identifier as they are."""
+
+    certified: Certificate
+    """Its first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,6 +104,9 @@ def certificate_tbs(
     for value, critical in [*_subject_extensions(draft), *extensions]:
         builder = builder.add_extension(value, critical)
     fields = elements(builder.sign(throw_away, hashes.SHA256()).tbs_certificate_bytes)
+    if isinstance(draft, CrossDraft):
+        # Byte for byte: what is below names its issuer so, and is compared so.
+        fields[5] = draft.certified.subject
     fields[2] = der.algorithm(suite.x509_signature_oid())
     fields[3] = fields[5] if issuer is None else issuer
     fields[6] = draft.public_key.spki
@@ -150,18 +165,26 @@ def _subject_extensions(draft: Draft) -> list[Extension]:
     profile = draft.profile
     found: list[Extension] = [
         (profile.key_usage, True),
-        (key_identifier(draft.public_key), False),
+        (_key_identifier(draft), False),
     ]
     if profile.path_length is not None:
         found.append((x509.BasicConstraints(ca=True, path_length=profile.path_length), True))
     if profile.purposes:
         purposes = [x509.ObjectIdentifier(purpose) for purpose in profile.purposes]
         found.append((x509.ExtendedKeyUsage(purposes), profile.critical_purposes))
+    if draft.permitted is not None:
+        found.append((draft.permitted.to_extension(), True))
     if profile.answers_status:
         found.append((x509.OCSPNoCheck(), False))
     if names := draft.names.to_general_names():
         found.append((x509.SubjectAlternativeName(names), False))
     return found
+
+
+def _key_identifier(draft: Draft) -> x509.SubjectKeyIdentifier:
+    if isinstance(draft, CrossDraft) and draft.certified.subject_key_id is not None:
+        return x509.SubjectKeyIdentifier(draft.certified.subject_key_id)
+    return key_identifier(draft.public_key)
 
 
 def _shard(urls: Sequence[str]) -> x509.IssuingDistributionPoint:

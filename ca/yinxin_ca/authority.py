@@ -22,7 +22,7 @@ from yinxin_ca.location import Locations, shard_of
 from yinxin_ca.profile import ROOT, Profile
 from yinxin_ca.register import CertificateRecord, Register, is_compromised
 from yinxin_ca.subject import AlternativeNames, Subject
-from yinxin_proto.certificate import Certificate, parse
+from yinxin_proto.certificate import Certificate, CertificatePurpose, parse
 from yinxin_proto.clock import Clock, Entropy
 from yinxin_proto.crl import MAX_CRL_ENTRIES, RevocationReason
 from yinxin_proto.error import (
@@ -32,6 +32,7 @@ from yinxin_proto.error import (
     NotFoundError,
     ResourceExhaustedError,
 )
+from yinxin_proto.nameconstraint import PermittedNames
 from yinxin_proto.signature import PublicKey, Signer, Suite
 
 _AUTHORITY_USAGES: Final = frozenset({"keyCertSign", "cRLSign"})
@@ -146,6 +147,71 @@ class CertificateAuthority:
             serial=serial,
             not_before=start,
             not_after=end,
+        )
+        extensions = [(self._key_identifier(), False), *self._locations.to_extensions(serial)]
+        tbs = assembly.certificate_tbs(
+            draft, issuer=self._own.subject, extensions=extensions, suite=self._suite
+        )
+        examine(tbs, profile=profile, issuer=self._own, suite=self._suite)
+        return _sign_recorded(self._register, self._signer, serial, profile, tbs)
+
+    def cross_certify(
+        self,
+        certificate: bytes,
+        *,
+        profile: Profile,
+        public_key: PublicKey,
+        permitted: PermittedNames | None = None,
+    ) -> bytes:
+        """Sign a second certificate of an authority that another has certified.
+
+        Subject, key and key identifier are those of its first certificate, so
+        that what it issued has two paths. Its issuer is named by key
+        identifier alone; were the first certificate's issuer and serial number
+        named anywhere below, the second path would be shut.
+
+        Args:
+            certificate: Its first DER certificate. The caller has verified who
+                has its key: by a chain to an anchor that an officer pinned, or
+                by a request signed with it.
+            profile: A cross profile, which bounds purposes and path length.
+            public_key: The key in it.
+            permitted: What it may name; None: anything.
+
+        Raises:
+            InvalidArgumentError: Not an authority's certificate, or not of
+                this key (``CROSS_SUBJECT``); a purpose that it does not have
+                itself (``CROSS_PURPOSE``); our own name or key; and as `issue`.
+            FailedPreconditionError: As `issue`; or it ends too soon to be
+                certified (``CROSS_VALIDITY``).
+            MalformedError: Not a certificate.
+        """
+        other = parse(certificate)
+        check_cross(other, profile, public_key)
+        subject = Subject(organisation="-")
+        self._check_profile(profile, subject)
+        if other.subject == self._own.subject:
+            raise InvalidArgumentError(
+                "an authority needs a name of its own", reason="ISSUER_NAME_REUSE"
+            )
+        self._check_key(public_key)
+        start, end = self._validity(profile, None)
+        if other.not_after <= start:
+            raise FailedPreconditionError(
+                "the authority's first certificate has ended; renew that one first",
+                reason="CROSS_VALIDITY",
+            )
+        serial = assembly.draw_serial(self._entropy)
+        draft = assembly.CrossDraft(
+            profile=profile,
+            subject=subject,
+            names=_NO_NAMES,
+            public_key=public_key,
+            serial=serial,
+            not_before=start,
+            not_after=min(end, other.not_after),
+            permitted=permitted,
+            certified=other,
         )
         extensions = [(self._key_identifier(), False), *self._locations.to_extensions(serial)]
         tbs = assembly.certificate_tbs(
@@ -345,6 +411,35 @@ class CertificateAuthority:
                 reason="ISSUER_VALIDITY",
             )
         return max(start, first), min(start + profile.validity - _SECOND, last)
+
+
+def check_cross(other: Certificate, profile: Profile, public_key: PublicKey) -> None:
+    """Refuse to give an authority a second certificate that is wider than its first.
+
+    Raises:
+        InvalidArgumentError: See `CertificateAuthority.cross_certify`.
+    """
+    fits = (
+        profile.is_cross
+        and profile.path_length is not None
+        and other.is_ca
+        and other.key_usages >= _AUTHORITY_USAGES
+        and other.subject_key_id is not None
+        and other.spki == public_key.spki
+        and (other.path_length is None or profile.path_length <= other.path_length)
+    )
+    if not fits:
+        raise InvalidArgumentError(
+            "not the certificate of an authority with this key, or not of this profile",
+            reason="CROSS_SUBJECT",
+        )
+    # OCSP is the authority's own affair: whether it names responders is not widened by us.
+    wanted = frozenset(profile.purposes) - {CertificatePurpose.OCSP_SIGNING}
+    if other.purposes and not wanted <= other.purposes:
+        raise InvalidArgumentError(
+            "the authority's first certificate does not let it certify for this purpose",
+            reason="CROSS_PURPOSE",
+        )
 
 
 def create_root(

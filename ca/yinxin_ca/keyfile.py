@@ -5,12 +5,13 @@
     master.json               scrypt parameters, and the master key sealed under the result
     <owner>.<purpose>.<version>.key
         line 1                canonical JSON: what may be known of the key
-        line 2                base64url of nonce ‖ AES-256-GCM ciphertext and tag
+        line 2                base64url of nonce ‖ ciphertext and tag
 
 Line 1 is the additional data of line 2, byte for byte, and names the store and
 the key: a file copied under another name, from another store, or cut short
 does not open. One scrypt opens the store; each key after that costs one
-AES-GCM. The passphrase is the only protection of a stolen disk or backup.
+decryption, under the cipher that ``master.json`` names. The passphrase is the
+only protection of a stolen disk or backup.
 """
 
 from __future__ import annotations
@@ -20,12 +21,12 @@ from pathlib import Path
 from typing import Final
 
 from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from yinxin_ca import storage
 from yinxin_ca.keystore import KeyInfo, KeyRef, already_exists, not_found
 from yinxin_ca.masterkey import MASTER_FILE, MasterKey
 from yinxin_ca.software import Material, SoftwareKeyStore
+from yinxin_ca.storecipher import AES_256_GCM, aead
 from yinxin_proto.clock import Clock, Entropy
 from yinxin_proto.error import (
     InvalidArgumentError,
@@ -61,7 +62,7 @@ class KeyDirectory:
         self._directory = directory
         self._master = master
         self._entropy = entropy
-        self._cipher = AESGCM(master.key)
+        self._cipher = aead(master.cipher, master.key)
 
     def put(self, material: Material) -> None:
         """Seal and write a new file; see `Shelf.put`.
@@ -150,9 +151,16 @@ class KeyDirectory:
 
 
 def create_key_store(
-    directory: Path, *, passphrase: str, clock: Clock, entropy: Entropy
+    directory: Path,
+    *,
+    passphrase: str,
+    clock: Clock,
+    entropy: Entropy,
+    cipher: str = AES_256_GCM,
 ) -> SoftwareKeyStore:
     """Make a new, empty store in ``directory`` (made if absent, mode 0700).
+
+    ``cipher`` (`storecipher`) seals everything in it for good.
 
     Raises:
         AlreadyExistsError: There is a store already (reason ``STORE_EXISTS``).
@@ -169,7 +177,7 @@ def create_key_store(
             f"the directory has key files but no {MASTER_FILE}; restore it from a backup",
             reason="STORE_INCOMPLETE",
         )
-    master = MasterKey.create(directory, passphrase=passphrase, entropy=entropy)
+    master = MasterKey.create(directory, passphrase=passphrase, entropy=entropy, cipher=cipher)
     shelf = KeyDirectory(directory=directory, master=master, entropy=entropy)
     return SoftwareKeyStore(shelf=shelf, clock=clock, entropy=entropy)
 

@@ -12,14 +12,14 @@ import re
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Final, Protocol
+from typing import Final, Protocol, runtime_checkable
 
 from yinxin_proto.error import (
     AlreadyExistsError,
     InvalidArgumentError,
     KeyStoreError,
 )
-from yinxin_proto.signature import Signer, Suite
+from yinxin_proto.signature import Signer, SigningKey, Suite
 
 SECRET_KIND: Final = "secret"  # noqa: S105 - the name of a kind, not a secret
 """`KeyInfo.kind` of raw bytes: Ed25519 seeds, HMAC keys, key-encryption keys."""
@@ -63,7 +63,9 @@ class Purpose(StrEnum):
     TUF_CATALOGUE = "tuf-catalogue"
     INDEX_HMAC = "index-hmac"
     KEK = "kek"
+    SEAL = "seal"
     SEAL_ENCRYPTION = "seal-encryption"
+    LICENCE_ENCRYPTION = "licence-encryption"
     CUSTODIAN = "custodian"
     CUSTODIAN_SEAL = "custodian-seal"
     OFFICERS = "officers"
@@ -196,6 +198,23 @@ class KeyStore(Protocol):
 
         Another process that has loaded the key keeps it until it ends:
         withdraw the key from the trust list first.
+        """
+        ...
+
+
+@runtime_checkable
+class KeyAdopter(Protocol):
+    """A key store that also takes a key pair made elsewhere.
+
+    Only for encryption keys, which a licensed authority makes: a signing key
+    is made where it is used.
+    """
+
+    def adopt(self, ref: KeyRef, key: SigningKey) -> Signer:
+        """Store a key pair under a name not yet taken.
+
+        Raises:
+            AlreadyExistsError: The name is taken (reason ``KEY_EXISTS``).
         """
         ...
 

@@ -43,6 +43,7 @@ _KNOWN: Final = frozenset(
         x509.CRLDistributionPoints.oid,
         x509.AuthorityInformationAccess.oid,
         x509.OCSPNoCheck.oid,
+        x509.NameConstraints.oid,
     }
 )
 _ACCESS: Final = {
@@ -108,6 +109,9 @@ def _validity(x: Exhibit) -> bool:
 
 def _subject(x: Exhibit) -> bool:
     attributes = list(x.parsed.subject)
+    if x.profile.is_cross:
+        # Somebody else chose it, and what is below depends on it.
+        return bool(attributes)
     texts = [str(attribute.value) for attribute in attributes]
     return (
         bool(attributes)
@@ -140,6 +144,8 @@ def _key_identifiers(x: Exhibit) -> bool:
     named = extension.value if extension is not None else None
     if isinstance(named, x509.AuthorityKeyIdentifier) and named.authority_cert_issuer is not None:
         return False
+    if x.profile.is_cross:
+        own = x.certificate.subject_key_id or own
     return x.certificate.subject_key_id == own and x.certificate.authority_key_id == above
 
 
@@ -170,11 +176,12 @@ def _names(x: Exhibit) -> bool:
     extension = x.find(x509.SubjectAlternativeName)
     found = list(extension.value) if extension is not None else []  # type: ignore[call-overload]
     kinds = {type(name) for name in found}
+    one_uri = len(found) == 1 and kinds == {x509.UniformResourceIdentifier}
     allowed = {
         NameRule.NONE: not found and extension is None,
         NameRule.HOST: bool(found) and kinds <= {x509.DNSName, x509.IPAddress},
-        NameRule.PRINCIPAL: len(found) == 1 and kinds == {x509.UniformResourceIdentifier},
-        NameRule.LOG: len(found) == 1 and kinds == {x509.UniformResourceIdentifier},
+        NameRule.PRINCIPAL: one_uri,
+        NameRule.LOG: one_uri,
     }
     return allowed[x.profile.names]
 
@@ -202,6 +209,11 @@ def _locations(x: Exhibit) -> bool:
     )
 
 
+def _permitted(x: Exhibit) -> bool:
+    found = x.find(x509.NameConstraints)
+    return found is None or (found.critical and x.profile.is_authority)
+
+
 def _extensions(x: Exhibit) -> bool:
     return all(extension.oid in _KNOWN for extension in x.parsed.extensions)
 
@@ -223,6 +235,7 @@ RULES: Final = (
     Rule("PURPOSES", "RFC 5280 §4.2.1.12", "the profile's extended key usage", _purposes),
     Rule("BASIC_CONSTRAINTS", "RFC 5280 §4.2.1.9", "the profile's", _basic_constraints),
     Rule("NAMES", "RFC 5280 §4.2.1.6", "alternative names as the profile has them", _names),
+    Rule("PERMITTED_NAMES", "RFC 5280 §4.2.1.10", "critical, on authorities alone", _permitted),
     Rule("NO_CHECK", "RFC 6960 §4.2.2.2.1", "ocsp-nocheck on responders alone", _no_check),
     Rule("LOCATIONS", "RFC 5280 §4.2.1.13, §4.2.2.1", "plain http URLs", _locations),
     Rule("EXTENSIONS", "RFC 5280 §4.2", "no extension that no profile has", _extensions),

@@ -2,6 +2,7 @@
 
 scrypt (RFC 7914) turns the passphrase into a key-encryption key; under it lies
 the master key, so that a new passphrase rewrites one small file and no key.
+The file names the cipher of the whole directory, unless that is AES-256-GCM.
 """
 
 from __future__ import annotations
@@ -12,10 +13,10 @@ from pathlib import Path
 from typing import Final
 
 from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 
 from yinxin_ca import storage
+from yinxin_ca.storecipher import AES_256_GCM, CIPHERS, aead
 from yinxin_proto.clock import Entropy
 from yinxin_proto.error import (
     AlreadyExistsError,
@@ -46,6 +47,7 @@ _NONCE: Final = 12
 _MAX_N: Final = 1 << 20
 _MAX_BYTES: Final = 4096
 _MEMBERS: Final = frozenset({"kdf", "nonce", "salt", "schema", "sealed", "store"})
+_CIPHER: Final = "cipher"
 _KDF_MEMBERS: Final = frozenset({"n", "name", "p", "r"})
 
 
@@ -56,18 +58,30 @@ class MasterKey:
     store_id: bytes
     """Random name of the store, 16 bytes; every key file repeats it."""
     key: bytes = field(repr=False)
-    """AES-256 key that seals the key files."""
+    """Seals the key files; 32 bytes."""
+    cipher: str = AES_256_GCM
+    """What it seals them under (`storecipher`)."""
 
     @classmethod
-    def create(cls, directory: Path, *, passphrase: str, entropy: Entropy) -> MasterKey:
+    def create(
+        cls,
+        directory: Path,
+        *,
+        passphrase: str,
+        entropy: Entropy,
+        cipher: str = AES_256_GCM,
+    ) -> MasterKey:
         """Make a master key and write it, sealed, into ``directory``.
 
         Raises:
             AlreadyExistsError: There is one already (reason ``STORE_EXISTS``).
             InvalidArgumentError: An empty passphrase (``PASSPHRASE_EMPTY``).
+            ConfigurationError: No such cipher (``CIPHER``).
             KeyStoreError: The directory cannot be written.
         """
-        master = cls(store_id=entropy.token(STORE_ID_BYTES), key=entropy.token(KEY_BYTES))
+        master = cls(
+            store_id=entropy.token(STORE_ID_BYTES), key=entropy.token(KEY_BYTES), cipher=cipher
+        )
         content = _seal(master, passphrase, entropy)
         path = directory / MASTER_FILE
         with storage.typed_errors(path, "writing"):
@@ -98,14 +112,16 @@ class MasterKey:
             store_id = b64url_decode(members["store"])
             kek = _stretch(passphrase, b64url_decode(members["salt"]), members["kdf"]["n"])
             sealed = b64url_decode(members["sealed"])
-            key = AESGCM(kek).decrypt(b64url_decode(members["nonce"]), sealed, _aad(members))
+            cipher = str(members.get(_CIPHER, AES_256_GCM))
+            nonce = b64url_decode(members["nonce"])
+            key = aead(cipher, kek).decrypt(nonce, sealed, _aad(members))
         except InvalidTag:
             raise WrongPassphraseError(
                 f"the passphrase does not open the key store (or {MASTER_FILE} was altered)"
             ) from None
         except (MalformedError, TypeError, AttributeError, ValueError) as error:
             raise _damaged() from error
-        return cls(store_id=store_id, key=key)
+        return cls(store_id=store_id, key=key, cipher=cipher)
 
     def change_passphrase(self, directory: Path, *, passphrase: str, entropy: Entropy) -> None:
         """Seal the master key under another passphrase, in place.
@@ -158,14 +174,17 @@ def _seal(master: MasterKey, passphrase: str, entropy: Entropy) -> bytes:
         "kdf": {"name": "scrypt", "n": SCRYPT_N, "r": _R, "p": _P},
         "salt": b64url_encode(salt),
     }
+    if master.cipher != AES_256_GCM:
+        members[_CIPHER] = master.cipher
     kek = _stretch(passphrase, salt, SCRYPT_N)
-    sealed = AESGCM(kek).encrypt(nonce, master.key, _aad(members))
+    sealed = aead(master.cipher, kek).encrypt(nonce, master.key, _aad(members))
     members |= {"nonce": b64url_encode(nonce), "sealed": b64url_encode(sealed)}
     return canonical_json(members) + b"\n"
 
 
 def _aad(members: dict[str, Json]) -> bytes:
-    return canonical_json({name: members[name] for name in ("schema", "store", "kdf", "salt")})
+    sealed_beside = ("schema", "store", "kdf", "salt", _CIPHER)
+    return canonical_json({name: members[name] for name in sealed_beside if name in members})
 
 
 def _stretch(passphrase: str, salt: bytes, n: int) -> bytes:
@@ -195,7 +214,8 @@ def _parse(content: bytes) -> dict[str, Json]:
     kdf = members.get("kdf")
     # Bounded before scrypt runs: a planted cost must not take the machine down.
     if (
-        members.keys() != _MEMBERS
+        members.keys() - {_CIPHER} != _MEMBERS
+        or members.get(_CIPHER, AES_256_GCM) not in CIPHERS
         or members["schema"] != SCHEMA
         or not isinstance(kdf, dict)
         or kdf.keys() != _KDF_MEMBERS

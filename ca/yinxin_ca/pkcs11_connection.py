@@ -25,7 +25,13 @@ from pkcs11.constants import TokenFlag
 from pkcs11.types import SignMixin
 
 from yinxin_ca.pkcs11_module import Module, gone, open_module
-from yinxin_proto.error import ConfigurationError, KeyStoreError, WrongPassphraseError, YinxinError
+from yinxin_proto.error import (
+    ConfigurationError,
+    KeyStoreError,
+    UnavailableError,
+    WrongPassphraseError,
+    YinxinError,
+)
 
 T = TypeVar("T")
 
@@ -33,7 +39,7 @@ MAX_SESSIONS: Final = 16
 """Of one process on one token; more threads wait their turn."""
 
 _LOOKS: Final = 6
-_LOOK_PAUSE: Final = timedelta(milliseconds=60)
+_LOOK_PAUSE: Final = timedelta(milliseconds=100)
 _PIN_FAULTS: Final = (fault.PinIncorrect, fault.PinInvalid, fault.PinLenRange)
 _ANSWERS: Final = (
     fault.MechanismInvalid,
@@ -114,7 +120,7 @@ class Connection:
             KeyStoreError: ``PIN_LOCKED``, ``PIN_FINAL_TRY``; ``TOKEN_REFUSED``,
                 it answered that it will not do this.
         """
-        seen = self._module.generation
+        seen = self._module.gate.generation
         try:
             return self._attempt(work)
         except _ANSWERS as error:
@@ -124,7 +130,7 @@ class Connection:
                 raise gone(self.address.label) from error
         except KeyStoreError as error:
             is_lost = repeat and error.reason == "KEY_NOT_FOUND"
-            if not is_lost or (self._module.is_fresh and not is_known):
+            if not is_lost or (self._module.gate.is_fresh and not is_known):
                 raise
         self._module.restart(seen)
         try:
@@ -132,9 +138,9 @@ class Connection:
         except _ANSWERS as error:
             raise self._declined(error) from error
         except fault.PKCS11Error as error:
-            self._module.note_absence()
+            self._module.gate.note_absence()
             raise gone(self.address.label) from error
-        self._module.note_presence()
+        self._module.gate.note_presence()
         return result
 
     def mechanisms(self) -> frozenset[int]:
@@ -147,7 +153,7 @@ class Connection:
 
     def _attempt(self, work: Callable[[TokenSession], T]) -> T:
         self._after_fork()
-        with self._places, self._module.use():
+        with self._places, self._module.gate.use():
             session = self._take()
             is_sound = False
             try:
@@ -165,7 +171,7 @@ class Connection:
                     _close_quietly(session)
 
     def _take(self) -> TokenSession:
-        generation = self._module.generation
+        generation = self._module.gate.generation
         if self._login is None or self._login.generation != generation:
             self._log_in(generation)
         while True:
@@ -245,8 +251,7 @@ def connect(address: TokenAddress, *, pin: str) -> Connection:
     with _connecting:
         found = _connections.get(address)
         if found is None or (found.is_refused and not found.accepts(pin)):
-            found = Connection(address, pin)
-            _require_token(found)
+            found = _open_patiently(Connection(address, pin))
             _connections[address] = found
         elif not found.accepts(pin):
             raise WrongPassphraseError(
@@ -257,23 +262,34 @@ def connect(address: TokenAddress, *, pin: str) -> Connection:
     return found
 
 
-def _require_token(connection: Connection) -> None:
-    """Find the token; more than once, for a module may be reading what others write.
+def _open_patiently(connection: Connection) -> Connection:
+    """Find the token and log in; looks more than once, but offers the PIN once.
 
-    SoftHSM does not see a token whose file another process is just rewriting,
-    as it does at each login (tried: processes of one service start together).
+    SoftHSM does not see a token, or fails, while another process is rewriting
+    the token's file, as it does at each login (tried: the processes of one
+    service start together).
     """
-    module, label = open_module(connection.address.module), connection.address.label
-    count = 0
+    module, address = open_module(connection.address.module), connection.address
+    lost: UnavailableError | None = None
     for attempt in range(_LOOKS):
         if attempt:
             time.sleep(_LOOK_PAUSE.total_seconds())
-            module.restart(module.generation)
-        count = _count_tokens(module, label)
-        if count == 1:
-            return
+            module.gate.note_presence()
+        try:
+            count = _count_tokens(module, address.label)
+            if count == 1:
+                connection.run(lambda _: None)
+                return connection
+            module.restart(module.gate.generation)
+            lost = None
+        except WrongPassphraseError:
+            return connection
+        except UnavailableError as error:
+            lost = error
+    if lost is not None:
+        raise lost
     raise ConfigurationError(
-        f"{connection.address.module} has {count} tokens labelled {label}; name one that "
+        f"{address.module} has no token, or several, labelled {address.label}; name one that "
         "there is once (pkcs11-tool --list-token-slots), and check that the module finds its "
         "own settings",
         reason="TOKEN_UNKNOWN",
@@ -281,7 +297,7 @@ def _require_token(connection: Connection) -> None:
 
 
 def _count_tokens(module: Module, label: str) -> int:
-    with module.use():
+    with module.gate.use():
         try:
             return [token.label for token in module.library.get_tokens()].count(label)
         except fault.PKCS11Error as error:

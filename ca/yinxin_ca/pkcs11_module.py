@@ -15,20 +15,14 @@ from __future__ import annotations
 import ctypes
 import os
 import threading
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from datetime import timedelta
 from pathlib import Path
 from typing import Final
 
 from pkcs11 import _pkcs11
 from pkcs11.exceptions import PKCS11Error
 
+from yinxin_ca.devicegate import DeviceGate
 from yinxin_proto.error import ConfigurationError, UnavailableError
-
-RESTART_PAUSE: Final = timedelta(seconds=1)
-"""After a restart that failed: others are turned away at once for so long."""
 
 _CKF_OS_LOCKING_OK: Final = 2
 _CKR_OK: Final = 0
@@ -95,13 +89,7 @@ class Module:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._lock = threading.Condition()
-        self._inside = 0
-        self._restarting = False
-        self._failed_at: float | None = None
-        self._restarted_at = time.monotonic()
-        self.generation = 0
-        """Grows whenever every session of the module has ended."""
+        self.gate = DeviceGate(lambda: gone(path.name))
         try:
             self.library = _LockingLibrary(str(path))
         except (PKCS11Error, OSError, AttributeError) as error:
@@ -111,88 +99,26 @@ class Module:
                 reason="PKCS11_MODULE",
             ) from error
 
-    @contextmanager
-    def use(self) -> Iterator[None]:
-        """Keep the module from being restarted while the block runs."""
-        with self._lock:
-            while self._restarting:
-                self._lock.wait()
-            self._inside += 1
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._inside -= 1
-                if not self._inside:
-                    self._lock.notify_all()
-
     def restart(self, seen: int) -> None:
-        """Initialise anew, once nobody is inside; every session ends.
-
-        Args:
-            seen: The generation that did not answer; if it is over already,
-                another thread has restarted the module and nothing is done.
+        """Initialise anew, once nobody is inside; see `DeviceGate.restart`.
 
         Raises:
             UnavailableError: It cannot be initialised, or could not a moment
                 ago (``TOKEN_GONE``).
         """
-        with self._lock:
-            while self._restarting:
-                self._lock.wait()
-            if self.generation != seen:
-                return
-            if self._is_pausing():
-                raise gone(self._path.name)
-            self._restarting = True
-            while self._inside:
-                self._lock.wait()
-        try:
-            self._initialize_anew()
-        finally:
-            with self._lock:
-                self._restarting = False
-                self._lock.notify_all()
+        self.gate.restart(seen, self._begin)
 
-    def note_absence(self) -> None:
-        """Turn others away for a moment: the token is still not there."""
-        self._failed_at = time.monotonic()
+    def after_fork(self) -> None:
+        """In a forked child begin anew (PKCS #11 v2.40 §6.6.1)."""
+        self.gate.after_fork()
+        self.library.initialize()
 
-    def note_presence(self) -> None:
-        """The token answers again."""
-        self._failed_at = None
-
-    @property
-    def is_fresh(self) -> bool:
-        """Whether it was initialised a moment ago, so that doing it again helps nobody."""
-        return time.monotonic() - self._restarted_at < RESTART_PAUSE.total_seconds()
-
-    def _is_pausing(self) -> bool:
-        failed_at = self._failed_at
-        return (
-            failed_at is not None and time.monotonic() - failed_at < RESTART_PAUSE.total_seconds()
-        )
-
-    def _initialize_anew(self) -> None:
+    def _begin(self) -> None:
         try:
             self.library.finalize()
             self.library.initialize()
         except PKCS11Error as error:
-            self.note_absence()
             raise gone(self._path.name) from error
-        finally:
-            self.generation += 1
-            self._restarted_at = time.monotonic()
-
-    def after_fork(self) -> None:
-        """In a forked child: sessions and locks are the parent's, so begin anew.
-
-        PKCS #11 v2.40 §6.6.1: a child initialises for itself.
-        """
-        self._lock = threading.Condition()
-        self._inside, self._restarting, self._failed_at = 0, False, None
-        self.generation += 1
-        self.library.initialize()
 
 
 _modules: Final[dict[Path, Module]] = {}

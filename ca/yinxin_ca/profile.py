@@ -41,6 +41,9 @@ class Profile:
     """Subject alternative names."""
     answers_status: bool = False
     """Of an OCSP responder: nobody asks about it (id-pkix-ocsp-nocheck), so it lives briefly."""
+    is_cross: bool = False
+    """Of an authority's second certificate, under another issuer: name, key and
+    key identifier are those of its first."""
     backdate: timedelta = BACKDATE
     """How long before the present moment validity starts."""
 
@@ -245,6 +248,16 @@ OPERATOR: Final = Profile(
 )
 """An officer's personal key for operations, by the principal's URI."""
 
+CROSS_LICENCE_CA: Final = Profile(
+    name="cross-licence-ca",
+    validity=10 * _YEAR,
+    key_usage=_SIGNS_CERTIFICATES,
+    purposes=(CertificatePurpose.LICENCE_SIGNING, CertificatePurpose.OCSP_SIGNING),
+    path_length=0,
+    is_cross=True,
+)
+"""A licence CA, ours or a licensed one outside, under a second issuer."""
+
 OCSP_RESPONDER: Final = Profile(
     name="ocsp-responder",
     validity=timedelta(days=30),
@@ -274,6 +287,7 @@ PROFILES: Final = {
         DEPARTMENT,
         OPERATOR,
         OCSP_RESPONDER,
+        CROSS_LICENCE_CA,
     )
 }
 """By name, as registers record it."""

@@ -119,6 +119,12 @@ class SoftwareKeyStore:
         self._shelf.put(Material(info, key.to_pkcs8()))
         return self._signers.setdefault(ref, key)
 
+    def adopt(self, ref: KeyRef, key: SigningKey) -> Signer:
+        """See `KeyAdopter.adopt`."""
+        info = self._info(ref, kind=key.public_key.suite.name, spki=key.public_key.spki)
+        self._shelf.put(Material(info, key.to_pkcs8()))
+        return self._signers.setdefault(ref, key)
+
     def signer(self, ref: KeyRef) -> Signer:
         """See `KeyStore.signer`; loaded once, then from memory."""
         return self._key(ref)

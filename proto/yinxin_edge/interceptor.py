@@ -75,6 +75,9 @@ _HINDRANCES: Final = frozenset(
         "DATABASE_UNREACHABLE",
         "NOT_SEQUENCED",
         "STORAGE_FULL",
+        "TOKEN_GONE",
+        "SDF_GONE",
+        "SIGNER_UNREACHABLE",
     }
 )
 """Reasons that an operator must learn of, although nothing is wrong with the service."""

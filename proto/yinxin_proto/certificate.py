@@ -21,6 +21,7 @@ from cryptography.utils import CryptographyDeprecationWarning
 
 from yinxin_proto import der as der_format
 from yinxin_proto.error import MalformedError, VerificationError
+from yinxin_proto.nameconstraint import PermittedNames
 from yinxin_proto.signature import PublicKey, Suite
 
 MAX_CERTIFICATE_BYTES: Final = 8_192
@@ -82,9 +83,12 @@ _UNDERSTOOD: Final = frozenset(
         x509.CRLDistributionPoints.oid,
         x509.AuthorityInformationAccess.oid,
         x509.CertificatePolicies.oid,
+        x509.NameConstraints.oid,
     }
 )
-"""Extensions that may be critical; name constraints are not among them."""
+"""Extensions that may be critical."""
+
+_ANY_NAME: Final = PermittedNames()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,6 +133,8 @@ class Certificate:
     """Key identifier of the issuer."""
     crl_urls: tuple[str, ...]
     """Where the issuer publishes its revocation list."""
+    permitted: PermittedNames = _ANY_NAME
+    """Of an authority: what the certificates below it may be named."""
 
     @property
     def fingerprint(self) -> bytes:
@@ -224,7 +230,7 @@ def verify_link(
     Raises:
         VerificationError: ``CHAIN_NAME``, ``CHAIN_NOT_CA``,
             ``CHAIN_PATH_LENGTH``, ``CHAIN_KEY_ID``, ``CHAIN_PURPOSE``,
-            ``CHAIN_ALGORITHM`` or ``CHAIN_SIGNATURE``.
+            ``CHAIN_PERMITTED_NAMES``, ``CHAIN_ALGORITHM`` or ``CHAIN_SIGNATURE``.
         MalformedError: The issuer's key is not one of ``suite``.
     """
     if child.issuer != issuer.subject:
@@ -238,6 +244,7 @@ def verify_link(
     # A child that names no purpose would pass its issuer's limits on to nobody.
     if issuer.purposes and not (child.purposes and child.purposes <= issuer.purposes):
         _refuse("CHAIN_PURPOSE", "the certificate above may not issue for this purpose")
+    check_permitted([child, issuer])
     if child.signature_oid != suite.x509_signature_oid():
         _refuse("CHAIN_ALGORITHM", f"the certificate is not signed with {suite.name}")
     try:
@@ -246,6 +253,22 @@ def verify_link(
         raise VerificationError(
             "certificate: the signature does not verify", reason="CHAIN_SIGNATURE"
         ) from error
+
+
+def check_permitted(path: Sequence[Certificate]) -> None:
+    """Check that no certificate of a path is named against the constraints above it.
+
+    Args:
+        path: End certificate first; each issued by the next.
+
+    Raises:
+        VerificationError: ``CHAIN_PERMITTED_NAMES``.
+    """
+    for depth, above in enumerate(path):
+        if above.permitted is not _ANY_NAME and not all(
+            above.permitted.permits(below.dns_names, below.uris) for below in path[:depth]
+        ):
+            _refuse("CHAIN_PERMITTED_NAMES", "a name that an authority above may not certify")
 
 
 def verify_chain(
@@ -277,6 +300,7 @@ def verify_chain(
     if not 1 <= len(path) < MAX_CHAIN:
         _refuse("CHAIN_LENGTH", f"a chain has 1 to {MAX_CHAIN - 1} certificates under its anchor")
     path.append(anchor)
+    check_permitted(path)
     for depth, (child, issuer) in enumerate(itertools.pairwise(path)):
         child.check_validity(at)
         above = suite(issuer) if callable(suite) else suite
@@ -301,6 +325,7 @@ def _read(der: bytes, parsed: x509.Certificate) -> Certificate:
     names = _find(extensions, x509.SubjectAlternativeName)
     subject_key = _find(extensions, x509.SubjectKeyIdentifier)
     authority_key = _find(extensions, x509.AuthorityKeyIdentifier)
+    constraints = _find(extensions, x509.NameConstraints)
     return Certificate(
         der=der,
         tbs=tbs,
@@ -323,6 +348,7 @@ def _read(der: bytes, parsed: x509.Certificate) -> Certificate:
         subject_key_id=None if subject_key is None else subject_key.digest,
         authority_key_id=None if authority_key is None else authority_key.key_identifier,
         crl_urls=_crl_urls(extensions),
+        permitted=_ANY_NAME if constraints is None else PermittedNames.read(constraints),
     )
 
 

@@ -142,11 +142,12 @@ class Libcrypto:
         """Return an SM2 signature with SM3, in DER."""
         c = self._c
         size, out = c_size_t(_MAX_SIGNATURE), ctypes.create_string_buffer(_MAX_SIGNATURE)
-        with self._context(key, user_id) as context:
-            started = c.EVP_DigestSignInit(context, None, self._sm3, None, key.handle)
-            self._demand(started == 1, "start a signature")
+        context, key_context = self._begin(key, user_id, c.EVP_DigestSignInit)
+        try:
             done = c.EVP_DigestSign(context, out, byref(size), message, len(message))
-            self._demand(done == 1, "sign")
+        finally:
+            self._end(context, key_context)
+        self._demand(done == 1, "sign")
         return out.raw[: size.value]
 
     def verify(self, key: Key, user_id: bytes, der: bytes, message: bytes) -> bool:
@@ -157,10 +158,11 @@ class Libcrypto:
                 this is no verdict on the signature.
         """
         c = self._c
-        with self._context(key, user_id) as context:
-            started = c.EVP_DigestVerifyInit(context, None, self._sm3, None, key.handle)
-            self._demand(started == 1, "start a verification")
+        context, key_context = self._begin(key, user_id, c.EVP_DigestVerifyInit)
+        try:
             found = c.EVP_DigestVerify(context, der, len(der), message, len(message))
+        finally:
+            self._end(context, key_context)
         if found == 1:
             return True
         self._demand(found == 0, "verify")
@@ -200,19 +202,28 @@ class Libcrypto:
         finally:
             self._clear()
 
-    @contextmanager
-    def _context(self, key: Key, user_id: bytes) -> Iterator[int]:
-        """Yield an EVP_MD_CTX for one operation of ``key`` under a user ID."""
+    def _begin(self, key: Key, user_id: bytes, start: Any) -> tuple[int, int]:  # noqa: ANN401
+        """Return an EVP_MD_CTX for one operation of ``key``, and the EVP_PKEY_CTX behind it.
+
+        Whoever calls it hands both to `_end`, the one in the other's hands first.
+        """
         c = self._c
-        with (
-            self._owned(c.EVP_PKEY_CTX_new(key.handle, None), c.EVP_PKEY_CTX_free) as key_context,
-            self._owned(c.EVP_MD_CTX_new(), c.EVP_MD_CTX_free) as context,
-        ):
-            named = c.EVP_PKEY_CTX_set1_id(key_context, user_id, len(user_id))
-            self._demand(named > 0, "set the user ID")
-            # Set by hand, so it stays ours to free; in the order of these blocks.
+        context, key_context = c.EVP_MD_CTX_new(), c.EVP_PKEY_CTX_new(key.handle, None)
+        ready = bool(context and key_context)
+        if ready:
+            ready = c.EVP_PKEY_CTX_set1_id(key_context, user_id, len(user_id)) > 0
+            # Set by hand, it stays ours to free.
             c.EVP_MD_CTX_set_pkey_ctx(context, key_context)
-            yield context
+            ready = ready and start(context, None, self._sm3, None, key.handle) == 1
+        if not ready:
+            self._end(context, key_context)
+        self._demand(ready, "start a signature or a verification")
+        return context, key_context
+
+    def _end(self, context: int | None, key_context: int | None) -> None:
+        # Both take a null pointer for nothing.
+        self._c.EVP_MD_CTX_free(context)
+        self._c.EVP_PKEY_CTX_free(key_context)
 
     @contextmanager
     def _owned(self, handle: int | None, free: Callable[[int], object]) -> Iterator[int]:

@@ -26,6 +26,7 @@ __all__ = [
     "Suite",
     "names",
     "suite",
+    "suite_of",
 ]
 
 _REGISTRY: Final[dict[str, Suite]] = {entry.name: entry for entry in (ES256, SM2, ML_DSA_65)}
@@ -55,6 +56,20 @@ def suite(name: str) -> Suite:
 def names() -> tuple[str, ...]:
     """Return the names of the registered suites."""
     return tuple(_REGISTRY)
+
+
+def suite_of(spki: bytes) -> Suite | None:
+    """Return the suite of a key that is trusted as a whole, its kind included.
+
+    For an anchor that an officer pinned; a message never says what its key is.
+    """
+    for entry in _REGISTRY.values():
+        try:
+            entry.load_public(spki)
+        except MalformedError:
+            continue
+        return entry
+    return None
 
 
 def load_private(pkcs8: bytes) -> SigningKey:

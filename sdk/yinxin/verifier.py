@@ -46,6 +46,7 @@ class Verifier:
         pack: Path | str,
         *,
         pin: bytes | Path | str | None = None,
+        pq_root: bytes | Path | str | None = None,
         state: Path | str | None = None,
         clock: Clock | None = None,
     ) -> Self:
@@ -57,6 +58,10 @@ class Verifier:
                 bytes or its file. Without it the pack's own first root is
                 taken on first use, which whoever made the pack could have
                 made: compare `root_fingerprint`.
+            pq_root: The region's parallel ML-DSA root, DER, got by another way
+                than the pack: its bytes or its file. Of the region's logs
+                nothing but ML-DSA-44 signatures counts then, whatever becomes
+                of Ed25519.
             state: File in which to remember the root, and the newest that was
                 seen: without it neither another root nor an older pack can be
                 noticed the next time.
@@ -67,14 +72,15 @@ class Verifier:
             MalformedError: Truncated, damaged, oversized or malformed.
             VerificationError: Not signed as it must be, expired, older than
                 one seen before (``ROLLBACK``), or of another root
-                (``PINNED_ROOT``).
-            ConfigurationError: The pinned root cannot be read (``PINNED_ROOT``).
+                (``PINNED_ROOT``, ``PQ_ROOT_PINNED``).
+            ConfigurationError: A pinned root cannot be read (``PINNED_ROOT``).
         """
         choose_libcrypto()
         clock = clock or SystemClock()
         loader = PackLoader(
             pinned_root=_root(pin),
             trust_first_use=pin is None,
+            pq_root=_root(pq_root),
             memory=None if state is None else MemoryStore(Path(state)),
         )
         return cls(loader.load(Path(pack), clock.now()), clock=clock)
@@ -88,6 +94,11 @@ class Verifier:
     def root_fingerprint(self) -> str:
         """SHA-256 of that root, hexadecimal: for people to compare."""
         return self._pack.root_fingerprint
+
+    @property
+    def parallel_root(self) -> bytes | None:
+        """The parallel ML-DSA root that the pack names, DER: to compare, and to pin."""
+        return self._pack.trust.home.trust_list.anchors.pq_root
 
     @property
     def trust(self) -> TrustSet:

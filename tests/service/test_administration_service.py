@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 from cryptography import x509
@@ -202,12 +202,31 @@ def _of_another_curve() -> bytes:
     return builder.sign(key, hashes.SHA256()).public_bytes(Encoding.DER)
 
 
-@pytest.mark.parametrize("make", [_unproven, _of_rsa, _of_another_curve, lambda: b"0" * 9000])
+@pytest.mark.parametrize(
+    ("make", "reason"),
+    [
+        (_unproven, "PROOF_OF_POSSESSION"),
+        (_of_rsa, "KEY_SUITE"),
+        (_of_another_curve, "KEY_WEAK"),
+    ],
+)
 def test_a_key_is_certified_for_whoever_proves_to_have_it(
-    make: object, stored: RunningRegion, stub: AdministrationServiceStub
+    make: Callable[[], bytes],
+    reason: str,
+    stored: RunningRegion,
+    stub: AdministrationServiceStub,
 ) -> None:
-    assert callable(make)
     request = _create("forger", make())
+
+    error = nothing_is_made(stored, lambda: stub.CreatePrincipal(request), InvalidArgumentError)
+
+    assert error.reason == reason
+
+
+def test_what_is_no_request_is_named_as_a_field(
+    stored: RunningRegion, stub: AdministrationServiceStub
+) -> None:
+    request = _create("forger", b"0" * 9000)
 
     error = nothing_is_made(stored, lambda: stub.CreatePrincipal(request), InvalidArgumentError)
 

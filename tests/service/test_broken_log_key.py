@@ -34,6 +34,13 @@ from yinxin_verifier.policy import OFFLINE
 from yinxin_verifier.report import Report
 
 
+@pytest.fixture(scope="module")
+def shared() -> Iterator[SmallRegion]:
+    """A region of which nothing is declared."""
+    with SmallRegion.found() as region:
+        yield region
+
+
 @pytest.fixture(params=["ES256", "SM2"])
 def small(request: pytest.FixtureRequest) -> Iterator[SmallRegion]:
     table = dataclasses.replace(EXAMPLE, suite=request.param)
@@ -95,23 +102,23 @@ def forge(small: SmallRegion, record: LicenceRecord) -> bytes:
     return record.file(Receipt(index=0, proof=tuple(path), checkpoint=note))
 
 
-def test_a_founded_region_cosigns_with_ml_dsa_under_its_parallel_root(small: SmallRegion) -> None:
-    listed = published(small)
+def test_a_founded_region_cosigns_with_ml_dsa_under_its_parallel_root(shared: SmallRegion) -> None:
+    listed = published(shared)
     assert listed.anchors.pq_root is not None
     assert all(log.cosigner is not None for log in listed.logs)
     assert not any(log.ed25519_broken for log in listed.logs)
-    small.issue_one()
-    small.region.sequence()
-    with small.region.storage.read() as conn:
+    shared.issue_one()
+    shared.region.sequence()
+    with shared.region.storage.read() as conn:
         for number in (LICENCES, USES):
             lines = checkpoint.parse(signed_head(conn, number).checkpoint).note.signatures
             assert sorted(len(line.signature) for line in lines) == [64, 2428]
-            ref = small.region.keyring.log_ref(number)
+            ref = shared.region.keyring.log_ref(number)
             (beside,) = cosigners(
-                conn, small.region.keyring, ref, lines[0].name, small.region.clock
+                conn, shared.region.keyring, ref, lines[0].name, shared.region.clock
             )
             assert beside.vkey.type is SignatureType.ML_DSA_44_COSIGNATURE
-    kinds = {info.ref.purpose: info.kind for info in small.region.keyring.online.list()}
+    kinds = {info.ref.purpose: info.kind for info in shared.region.keyring.online.list()}
     assert kinds[Purpose.LOG_COSIGNER] == "ML-DSA-44"
 
 
@@ -145,32 +152,72 @@ def test_licences_outlive_the_logs_ed25519_key(small: SmallRegion, tmp_path: Pat
     assert offline(small, after, tmp_path).exit_status == 0
 
 
-def test_a_verifier_may_rely_on_the_parallel_root_before_anybody_says_so(
+def rotate_log_key(small: SmallRegion) -> None:
+    """Let the log go on under another key, to the retirement of the one before."""
+    rotation = small.region.rotation()
+    owner = small.region.keyring.log_ref(LICENCES).owner
+    progress = rotation.rotate(owner, Purpose.LOG)
+    for _ in range(20):
+        if progress.waiting is None:
+            return
+        small.later(days=1)
+        small.region.sequence()
+        refresh(small.region)
+        rotation.run_due()
+        progress = rotation.resume(owner, Purpose.LOG)
+    raise AssertionError(progress)
+
+
+@pytest.mark.parametrize("small", ["ES256"], indirect=True)
+def test_every_epoch_is_cosigned_and_may_be_declared_broken(
     small: SmallRegion, tmp_path: Path
 ) -> None:
-    record = small.issue_one()
+    early = small.issue_one()
     small.region.sequence()
-    honest = file_of(small, record)
-    refresh(small.region)
-    root = published(small).anchors.pq_root
-    forgery = forge(small, small.issue_one())
-    assert offline(small, honest, tmp_path, pq_root=root).exit_status == 0
-    assert offline(small, forgery, tmp_path, pq_root=root).code == "LOG_KEY_BROKEN"
+    before = file_of(small, early)
+    rotate_log_key(small)
+    late = small.issue_one()
+    small.region.sequence()
+    past, now = (log for log in published(small).logs if log.kind == "licences")
+    assert past.closed_at is not None
+    assert now.is_open
+    with small.region.storage.write() as conn:
+        declare_log_key_broken(conn, past.origin)
+    declare_broken(small)
+    assert [log.ed25519_broken for log in published(small).logs].count(True) == 2
+    files = (before, file_of(small, early), file_of(small, late))
+    for licence in files:
+        assert online(small, licence).exit_status == 0
+        assert offline(small, licence, tmp_path).exit_status == 0
 
 
-def test_a_licence_file_has_room_for_both_signatures(small: SmallRegion) -> None:
-    record = small.issue_one()
-    small.region.sequence()
+def test_a_verifier_may_rely_on_the_parallel_root_before_anybody_says_so(
+    shared: SmallRegion, tmp_path: Path
+) -> None:
+    record = shared.issue_one()
+    shared.region.sequence()
+    honest = file_of(shared, record)
+    refresh(shared.region)
+    root = published(shared).anchors.pq_root
+    forgery = forge(shared, shared.issue_one())
+    assert offline(shared, honest, tmp_path, pq_root=root).exit_status == 0
+    assert offline(shared, forgery, tmp_path, pq_root=root).code == "LOG_KEY_BROKEN"
+
+
+def test_a_licence_file_has_room_for_both_signatures(shared: SmallRegion) -> None:
+    record = shared.issue_one()
+    shared.region.sequence()
     # 2,428 bytes in base64, and the name before them: README states the sum.
-    assert 7_500 < len(file_of(small, record)) < 9_500
+    assert 7_500 < len(file_of(shared, record)) < 9_500
 
 
-def test_what_has_no_cosigner_cannot_be_declared_broken(small: SmallRegion) -> None:
-    with small.region.storage.write() as conn, pytest.raises(NotFoundError) as caught:
+def test_what_has_no_cosigner_cannot_be_declared_broken(shared: SmallRegion) -> None:
+    with shared.region.storage.write() as conn, pytest.raises(NotFoundError) as caught:
         declare_log_key_broken(conn, "nowhere.example/log/350300/licences/1")
     assert caught.value.reason == "LOG_COSIGNER"
 
 
+@pytest.mark.parametrize("small", ["ES256"], indirect=True)
 def test_a_key_store_with_another_cosigner_signs_nothing(small: SmallRegion) -> None:
     region = small.region
     ref = region.keyring.log_ref(LICENCES)

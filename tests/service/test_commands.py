@@ -5,25 +5,20 @@ from __future__ import annotations
 import json
 import shutil
 import stat
-from base64 import encodebytes
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-from cryptography.hazmat.primitives.serialization import (
-    Encoding,
-    PublicFormat,
-    load_pem_private_key,
-)
 from sqlalchemy import update
 
 from support.clock import FixedClock
 from support.requests import AUTHORITY
-from support.served_region import PASSPHRASE, call
+from support.served_region import PASSPHRASE, call, run
 from yinxin import Credentials, Verifier
-from yinxin_proto.suite import ES256
+from yinxin_proto import pem
+from yinxin_proto.suite import ES256, SM2
 from yinxin_trust import schema
 from yinxin_trust.access import Role
 from yinxin_trust.diagnosis import Diagnosis, Level, Observation
@@ -79,6 +74,38 @@ def test_a_region_is_private_and_its_root_is_named(tmp_path: Path) -> None:
     assert len(fingerprint.split()[-1]) == 64
 
 
+@pytest.mark.parametrize(
+    ("words", "own", "root"),
+    [
+        ((), "SM2", "SM2"),
+        (("--suite", "ES256"), "ES256", "ES256"),
+        (("--suite", "SM2", "--root-suite", "ML-DSA-65"), "SM2", "ML-DSA-65"),
+    ],
+)
+def test_a_region_is_of_sm2_unless_told_otherwise(
+    words: tuple[str, ...], own: str, root: str, tmp_path: Path
+) -> None:
+    done = call("region", "init", str(tmp_path / "new"), *FOUNDING, *words)
+    assert done.returncode == 0, done.stderr
+    with Region.open(tmp_path / "new", passphrase=PASSPHRASE) as region:
+        suites = region.foundation.suites
+        assert (suites.own.name, suites.root.name) == (own, root)
+
+
+def test_where_sm2_cannot_be_had_it_is_refused_with_advice(tmp_path: Path) -> None:
+    # As on a machine whose OpenSSL was built without it.
+    words = ("region", "init", str(tmp_path / "new"), *FOUNDING)
+    without = {"YINXIN_LIBCRYPTO": "libno-such-crypto.so", "YINXIN_PASSPHRASE": PASSPHRASE}
+    done = run(*words, "--suite", "SM2", **without)
+    assert done.returncode == 65
+    assert "SM2_UNAVAILABLE" in done.stderr
+    assert "--suite ES256" in done.stderr
+    assert not (tmp_path / "new").exists()
+    assert run(*words, **without).returncode == 0
+    with Region.open(tmp_path / "new", passphrase=PASSPHRASE) as region:
+        assert region.foundation.suite is ES256
+
+
 def test_the_offline_keys_may_have_a_passphrase_of_their_own(tmp_path: Path) -> None:
     other = "another passphrase"
     made = call("region", "init", str(tmp_path / "new"), *FOUNDING, YINXIN_OFFLINE_PASSPHRASE=other)
@@ -127,10 +154,9 @@ def test_an_authority_is_an_issuer_and_a_verifier(founded: Path) -> None:
 
 
 def test_an_authority_may_keep_its_approval_key_to_itself(copy: Path, tmp_path: Path) -> None:
-    key = ES256.generate()
-    public = load_pem_private_key(_pem(key.to_pkcs8()), None).public_key()
+    key = SM2.generate()
     file = tmp_path / "approval.pub"
-    file.write_bytes(public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
+    file.write_bytes(pem.encode(pem.PUBLIC_KEY, key.public_key.spki))
     done = call(
         "authority",
         "add",
@@ -145,13 +171,23 @@ def test_an_authority_may_keep_its_approval_key_to_itself(copy: Path, tmp_path: 
     assert set(known) == {key.public_key.thumbprint}
 
 
-def _pem(pkcs8: bytes) -> bytes:
-    return b"-----BEGIN PRIVATE KEY-----\n" + encodebytes(pkcs8) + b"-----END PRIVATE KEY-----\n"
+def test_an_approval_key_of_another_suite_is_refused(copy: Path, tmp_path: Path) -> None:
+    file = tmp_path / "approval.pub"
+    file.write_bytes(pem.encode(pem.PUBLIC_KEY, ES256.generate().public_key.spki))
+    done = call(
+        "authority",
+        "add",
+        str(copy),
+        *("--code", AUTHORITY, "--name", "示例局", "--type", "营业执照"),
+        *("--approval-key", str(file), "--out", str(tmp_path / "client")),
+    )
+    assert done.returncode == 70
+    assert "APPROVAL_KEY" in done.stderr
 
 
 def test_a_private_key_is_not_taken_for_an_approval_key(copy: Path, tmp_path: Path) -> None:
     file = tmp_path / "approval.key"
-    file.write_bytes(_pem(ES256.generate().to_pkcs8()))
+    file.write_bytes(pem.encode(pem.PRIVATE_KEY, SM2.generate().to_pkcs8()))
     done = call(
         "authority",
         "add",
@@ -198,7 +234,7 @@ def test_an_authority_whose_client_cannot_be_written_is_not_added(
             code=AUTHORITY,
             name="示例局",
             types=("11100000MB0143028R001",),
-            approval_key=ES256.generate().public_key,
+            approval_key=SM2.generate().public_key,
         )
         with pytest.raises(OSError, match="as it were"):
             region.registrar.add_authority(added, also=fail)
@@ -346,7 +382,8 @@ def test_a_sound_region_is_told_so(founded: Path) -> None:
     seen = {item["topic"]: item for item in json.loads(done.stdout)}
     assert seen["data"]["level"] == "OK"
     assert seen["certificate"]["level"] == "OK"
-    assert {"keys", "database", "clock", "space", "role", "libraries"} <= seen.keys()
+    assert seen["libcrypto"]["level"] == "OK"
+    assert {"keys", "suites", "database", "clock", "space", "role", "libraries"} <= seen.keys()
 
 
 def test_contradictions_are_faults(copy: Path) -> None:

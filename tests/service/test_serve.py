@@ -98,7 +98,7 @@ def test_a_licence_comes_back_with_its_receipt(
         client.export_pack(tmp_path / "pack")
     verifier = Verifier.open(tmp_path / "pack", pin=served.credentials / "root.json")
     log = verifier.trust.home.logs[proof.checkpoint.claimed.origin]
-    proof.checkpoint.verify(log.verifier, verifier.trust.home.witnesses)
+    log.verify(proof.checkpoint, verifier.trust.home.witnesses)
     verifier.verify(licence).require_passed()
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from support.clock import FixedClock, SeededEntropy
 from yinxin_ca.authority import CertificateAuthority, create_root
@@ -104,6 +104,18 @@ class Hierarchy:
             clock=self.clock,
             entropy=self.entropy,
             locations=_locations(purpose),
+        )
+
+    def locate_licences(self, *, shards: int) -> None:
+        """Sort what the licence authority certifies from now on into shards."""
+        locations = _locations(Purpose.LICENCE_CA)
+        self.licences = CertificateAuthority(
+            certificate=self.licences.certificate,
+            signer=self.keys.signer(KeyRef(REGION, Purpose.LICENCE_CA)),
+            register=self.registers[Purpose.LICENCE_CA],
+            clock=self.clock,
+            entropy=self.entropy,
+            locations=replace(locations, shards=shards),
         )
 
     def licence_certificate(self) -> bytes:

@@ -25,13 +25,13 @@ from yinxin.command import main
 from yinxin_edge.clock import SystemEntropy
 from yinxin_proto.issuerequest import IssueRequest
 from yinxin_proto.strict import b64url_encode
-from yinxin_proto.suite import ES256
 from yinxin_trust.access import Role
 from yinxin_trust.catalogue import add_type, parse_type
 from yinxin_trust.command.clientfolder import Client as EnrolledClient
 from yinxin_trust.command.clientfolder import ClientFolder
 from yinxin_trust.command.enrolment import enrol
 from yinxin_trust.directory import touch
+from yinxin_trust.keysettings import KeysTable
 from yinxin_trust.region import Region
 from yinxin_trust.registration import NewAuthority
 from yinxin_trust.settings import DatabaseTable, RegionTable, ServerTable, Settings
@@ -82,20 +82,36 @@ class ServedRegion:
     credentials: Path
 
     @classmethod
-    def found(cls, root: Path, *, database: str = "", workers: int = 2) -> Self:
+    def found(
+        cls,
+        root: Path,
+        *,
+        database: str = "",
+        workers: int = 2,
+        suite: str = "ES256",
+        root_suite: str = "",
+        keys: KeysTable | None = None,
+    ) -> Self:
         """Found it below ``root``, with one authority and one type."""
         directory, credentials = root / "region", root / "client"
         settings = Settings(
-            region=RegionTable(code=REGION, domain="putian.example", name="莆田市（示例）"),
+            region=RegionTable(
+                code=REGION,
+                domain="putian.example",
+                name="莆田市（示例）",
+                suite=suite,
+                root_suite=root_suite,
+            ),
             database=DatabaseTable(url=database),
             server=ServerTable(workers=workers),
+            keys=keys or KeysTable(),
         )
         Region.create(directory, settings, passphrase=PASSPHRASE)
         with Region.open(directory, passphrase=PASSPHRASE, offline_passphrase=PASSPHRASE) as region:
             with region.storage.write() as conn:
                 add_type(conn, parse_type(type_bytes()), now_ms=0)
                 touch(conn)
-            key = ES256.generate()
+            key = region.foundation.suite.generate()
             region.registrar.add_authority(
                 NewAuthority(
                     code=AUTHORITY, name="虚构局", types=(TYPE,), approval_key=key.public_key

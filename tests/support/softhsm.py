@@ -100,7 +100,7 @@ def new_token() -> SoftToken:
 def _notice_new_tokens(module: Path) -> None:
     """Let a module that is loaded already see what was made since."""
     opened = open_module(module)
-    opened.restart(opened.generation)
+    opened.restart(opened.gate.generation)
 
 
 @pytest.fixture

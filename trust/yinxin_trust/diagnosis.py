@@ -14,22 +14,28 @@ from datetime import datetime, timedelta, timezone
 from enum import IntEnum
 from importlib import metadata
 from pathlib import Path
+from platform import machine
 from typing import Any, Final
 
 from sqlalchemy import Column, func, select, text
 
+from yinxin_ca.routed import RoutedKeyStore
 from yinxin_proto.certificate import parse
 from yinxin_proto.crl import parse_crl
 from yinxin_proto.error import YinxinError
 from yinxin_proto.jose import x5c_chain
 from yinxin_proto.repository import Expiry, RepositoryView
+from yinxin_proto.sm2provider import provider
 from yinxin_proto.strict import parse_json
+from yinxin_proto.suite import SM2
 from yinxin_trust import schema
 from yinxin_trust.certification import ISSUING, get_crl
+from yinxin_trust.cipher import cipher_for
 from yinxin_trust.keyoverview import overview
 from yinxin_trust.keystage import Stage
+from yinxin_trust.keystores import KEYS
 from yinxin_trust.publication import first_root, reader
-from yinxin_trust.region import KEYS, OFFLINE, Region
+from yinxin_trust.region import OFFLINE, Region
 from yinxin_trust.rows import moment
 from yinxin_trust.servercertificate import ServerCertificate
 from yinxin_trust.soundness import Soundness
@@ -48,6 +54,9 @@ LIBRARIES: Final = (
     "tuf",
     "jsonschema-rs",
 )
+_ARM: Final = ("aarch64", "arm64")
+_BRANCHING: Final = ((3, 2), (3, 6))
+"""Versions whose SM2 on 64-bit ARM branches on secrets."""
 CHINA: Final = timezone(timedelta(hours=8))
 SOON: Final = timedelta(days=30)
 _MIB: Final = 1 << 20
@@ -95,6 +104,8 @@ class Diagnosis:
         """Yield what every check saw, in an order that is good to read."""
         for check in (
             self._keys,
+            self._suites,
+            self._stores,
             self._permissions,
             self._database,
             self._data,
@@ -132,7 +143,7 @@ class Diagnosis:
     def _rotations(self) -> Iterator[Observation]:
         """Tell of keys that are older than the settings let them become."""
         region, now = self.region, self.region.clock.now()
-        lines = list(overview(region.storage, region.rotation(), region.settings.keys))
+        lines = list(overview(region.storage, region.rotation(), region.settings.rotation))
         due = [line for line in lines if line.is_due(now)]
         for line in due:
             told: dict[str, object] = {
@@ -144,6 +155,41 @@ class Diagnosis:
         if not due:
             count = sum(line.key.stage is Stage.ACTIVE for line in lines)
             yield Observation("rotation", Level.OK, "rotation", {"count": count})
+
+    def _suites(self) -> Iterator[Observation]:
+        suites = self.region.foundation.suites
+        values = {
+            "own": suites.own.name,
+            "root": suites.root.name,
+            "cipher": cipher_for(suites).name,
+        }
+        yield Observation("suites", Level.OK, "suites", values)
+        if SM2 not in (suites.own, suites.root):
+            return
+        library = provider().require()
+        said = {"name": library.name, "version": library.version}
+        number = tuple(map(int, library.version.split(".")))[:2]
+        if machine() in _ARM and _BRANCHING[0] <= number <= _BRANCHING[1]:
+            yield Observation("libcrypto", Level.NOTE, "libcrypto.branching", said)
+        else:
+            yield Observation("libcrypto", Level.OK, "libcrypto.sound", said)
+
+    def _stores(self) -> Iterator[Observation]:
+        """Say which store holds what, where there is more than one."""
+        online = self.region.keyring.online
+        if not isinstance(online, RoutedKeyStore) or len(online.routes) == 1:
+            return
+        for route in online.routes:
+            values: dict[str, object] = {"store": route.name}
+            try:
+                held = route.store.list()
+            except YinxinError as error:
+                values |= {"code": error.reason, "detail": error.message}
+                yield Observation("stores", Level.FAULT, "stores.silent", values)
+                continue
+            purposes = ", ".join(sorted({info.ref.purpose for info in held})) or "-"
+            values |= {"count": len(held), "purposes": purposes}
+            yield Observation("stores", Level.OK, "stores.answers", values)
 
     def _permissions(self) -> Iterator[Observation]:
         paths = [self.directory / KEYS, self.directory / OFFLINE]

@@ -23,13 +23,13 @@ from yinxin_trust import schema
 from yinxin_trust.allocation import OPEN_LISTS, open_list
 from yinxin_trust.catalogue import LicenceType, add_type, builtin_types
 from yinxin_trust.certification import (
-    CRLS,
+    AUTHORITIES,
     RegisterFactory,
-    crl_lifetime,
     crl_targets,
     found_authorities,
     open_authority,
     put_crls,
+    sign_lists,
 )
 from yinxin_trust.directory import touch
 from yinxin_trust.keyinventory import KeyVersion, add_active
@@ -184,17 +184,18 @@ class Founder:
         add_active(conn, (version,), milliseconds(self.clock.now()))
 
     def _crls(self, anchors: RegionAnchors) -> dict[str, bytes]:
-        return {
-            name: open_authority(
+        crls: dict[str, bytes] = {}
+        for name in AUTHORITIES:
+            authority = open_authority(
                 name,
                 anchors=anchors,
                 keyring=self.keyring,
                 registers=self.registers,
                 clock=self.clock,
                 entropy=self.entropy,
-            ).sign_crl(lifetime=crl_lifetime(name))
-            for name in CRLS
-        }
+            )
+            crls |= sign_lists(name, authority)
+        return crls
 
 
 def catalogue_targets(types: list[LicenceType]) -> dict[str, bytes | None]:

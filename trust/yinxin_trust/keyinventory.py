@@ -98,11 +98,7 @@ def add_active(conn: Connection, keys: Iterable[KeyVersion], now_ms: int) -> Non
     """Record founded keys: published and in use from their first moment."""
     for key in keys:
         founded = replace(
-            key,
-            stage=Stage.ACTIVE,
-            prepared_ms=now_ms,
-            published_ms=now_ms,
-            activated_ms=now_ms,
+            key, stage=Stage.ACTIVE, prepared_ms=now_ms, published_ms=now_ms, activated_ms=now_ms
         )
         add(conn, founded)
 

@@ -13,7 +13,7 @@ from yinxin_trust.keystage import Stage, Step
 from yinxin_trust.repositorykeys import DELEGATED_PURPOSES, TOP_LEVEL_PURPOSES
 from yinxin_trust.rotation.engine import Rotation, Waiting
 from yinxin_trust.rows import moment
-from yinxin_trust.settings import KeysTable
+from yinxin_trust.settings import RotationTable
 from yinxin_trust.storage import Storage
 
 _NEXT: Final = {
@@ -43,7 +43,7 @@ class KeyLine:
         return self.due is not None and self.due <= now
 
 
-def overview(storage: Storage, rotation: Rotation, settings: KeysTable) -> Iterator[KeyLine]:
+def overview(storage: Storage, rotation: Rotation, settings: RotationTable) -> Iterator[KeyLine]:
     """Yield every version of every key, by purpose and owner."""
     with storage.read() as conn:
         keys = inventory(conn)
@@ -60,7 +60,7 @@ def overview(storage: Storage, rotation: Rotation, settings: KeysTable) -> Itera
         )
 
 
-def max_age(purpose: Purpose, settings: KeysTable) -> timedelta | None:
+def max_age(purpose: Purpose, settings: RotationTable) -> timedelta | None:
     """Return how old a key of a purpose may become; None where no rotation replaces it."""
     found = {
         Purpose.LICENCE: settings.licence,
@@ -79,7 +79,7 @@ def max_age(purpose: Purpose, settings: KeysTable) -> timedelta | None:
     return found.get(purpose)
 
 
-def _due(key: KeyVersion, settings: KeysTable) -> datetime | None:
+def _due(key: KeyVersion, settings: RotationTable) -> datetime | None:
     age = max_age(key.ref.purpose, settings)
     if key.stage is not Stage.ACTIVE or age is None or key.activated_ms is None:
         return None

@@ -34,7 +34,12 @@ ONLINE: Final = (
     Purpose.LICENCE_CA,
     Purpose.STATUS_CA,
     Purpose.TLS_CA,
+    Purpose.SEAL_CA,
+    Purpose.TIMESTAMP_CA,
+    Purpose.MEMBER_CA,
     Purpose.STATUS,
+    Purpose.OCSP,
+    Purpose.TIMESTAMP,
     Purpose.TLS_SERVER,
     Purpose.TUF_SNAPSHOT,
     Purpose.TUF_TIMESTAMP,
@@ -298,6 +303,9 @@ ISSUING_CA: Final = {
     "licence": Purpose.LICENCE_CA,
     "status": Purpose.STATUS_CA,
     "tls": Purpose.TLS_CA,
+    "seal": Purpose.SEAL_CA,
+    "timestamp": Purpose.TIMESTAMP_CA,
+    "member": Purpose.MEMBER_CA,
 }
 """The keys of the issuing authorities, by the names of these."""
 

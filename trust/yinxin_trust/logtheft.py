@@ -25,7 +25,7 @@ from yinxin_trust.keystage import Stage, Step
 from yinxin_trust.logcosigner import declare_log_key_broken
 from yinxin_trust.region import Region
 from yinxin_trust.rows import milliseconds
-from yinxin_trust.settings import KeysTable
+from yinxin_trust.settings import RotationTable
 
 _HASTE = timedelta(0)
 
@@ -125,8 +125,8 @@ class LogTheft:
             entropy=region.entropy,
         )
 
-    def _hasty(self) -> KeysTable:
-        return replace(self.region.settings.keys, publish_wait=_HASTE, settle=_HASTE)
+    def _hasty(self) -> RotationTable:
+        return replace(self.region.settings.rotation, publish_wait=_HASTE, settle=_HASTE)
 
     def _now_ms(self) -> int:
         return milliseconds(self.region.clock.now())

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from yinxin_ca.location import Locations
 from yinxin_proto.identifier import LicenceIdentifier
 from yinxin_proto.name import LicenceName, parse_region_code
 
@@ -25,6 +26,10 @@ class Namespace:
     """DNS name, lower case."""
     name: str
     """What people call the region."""
+    public_url: str = ""
+    """Where certificates say that lists, certificates and answers are; empty: nowhere."""
+    crl_shards: int = 1
+    """Into how many revocation lists an authority's new certificates are sorted."""
 
     def __post_init__(self) -> None:
         parse_region_code(self.code)
@@ -50,6 +55,22 @@ class Namespace:
     def principal_uri(self, principal_id: str) -> str:
         """Return the URI SAN of a principal's certificate."""
         return f"https://{self.domain}/principals/{principal_id}"
+
+    def locations(self, authority: str, *, online: bool) -> Locations:
+        """Return where an authority's list and certificate are, and who answers for it.
+
+        Args:
+            authority: Its name, such as ``licence``.
+            online: Whether it can let a responder answer, and has many certificates.
+        """
+        if not self.public_url:
+            return Locations()
+        return Locations(
+            crl=f"{self.public_url}/crl/{authority}.crl",
+            certificate=f"{self.public_url}/ca/{authority}.crt",
+            ocsp=f"{self.public_url}/ocsp" if online else None,
+            shards=self.crl_shards if online else 1,
+        )
 
     def licence_name(self, identifier: LicenceIdentifier) -> str:
         """Return the resource name of a licence."""

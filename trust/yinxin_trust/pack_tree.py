@@ -39,14 +39,16 @@ class PackTree:
     data: bytes
 
 
-def pack_trees(conn: Connection, trust_list: TrustList) -> dict[TreeHead, PackTree]:
+def pack_trees(
+    conn: Connection, trust_list: TrustList, *, room: int = MAX_BLOCKS
+) -> dict[TreeHead, PackTree]:
     """Return the tiles of every pinned tree that is a beginning of the log that is here.
 
     Args:
         conn: One read transaction.
         trust_list: As it is published.
+        room: How many level-0 tiles there may be in all.
     """
-    room = MAX_BLOCKS
     trees: dict[TreeHead, PackTree] = {}
     for head, keys in _wanted(trust_list).items():
         indexes = list(islice(_blocks(conn, head.size, keys), room))

@@ -14,7 +14,7 @@ from yinxin_proto.clock import Clock
 from yinxin_proto.crl import RevocationList, parse_crl
 from yinxin_proto.error import IntegrityError
 from yinxin_proto.signature import Suite
-from yinxin_trust.certification import get_crl, issuing_cas
+from yinxin_trust.certification import get_crls, issuing_cas
 from yinxin_trust.storage import Storage
 
 LOOK_AGAIN: Final = timedelta(seconds=1)
@@ -34,35 +34,46 @@ class PeerRevocation:
         self._suite = suite
         self._clock = clock
         self._ders: dict[str, bytes] = {}
-        self._lists: dict[bytes, RevocationList] = {}
+        self._lists: dict[str, RevocationList] = {}
         self._looked: datetime | None = None
 
     def __call__(self, certificate: Certificate) -> bool:
-        """Tell whether the newest list of its issuer names the certificate.
+        """Tell whether the newest list that speaks for the certificate names it.
 
         Raises:
-            IntegrityError: There is no list, or one that the authority did not
-                sign: nobody is believed then (``TLS_CRL``).
+            IntegrityError: There is no such list, or one that the authority did
+                not sign: nobody is believed then (``TLS_CRL``).
         """
         now = self._clock.now()
         if self._looked is None or not timedelta(0) <= now - self._looked < LOOK_AGAIN:
             self._look(now)
-        found = self._lists.get(certificate.issuer)
-        if found is None:
+        speaking = self._speaking(certificate)
+        if not speaking:
             # A CA may have come into use since.
             self._look(now)
-            found = self._lists.get(certificate.issuer)
-        if found is None:
-            raise IntegrityError("the database holds no TLS revocation list", reason="TLS_CRL")
-        return found.is_revoked(certificate.serial_number, now)
+            speaking = self._speaking(certificate)
+        if not speaking:
+            raise IntegrityError(
+                "the database holds no TLS revocation list for this certificate", reason="TLS_CRL"
+            )
+        return any(listed.is_revoked(certificate.serial_number, now) for listed in speaking)
+
+    def _speaking(self, certificate: Certificate) -> list[RevocationList]:
+        return [
+            listed
+            for listed in self._lists.values()
+            if listed.issuer == certificate.issuer and listed.covers(certificate)
+        ]
 
     def _look(self, now: datetime) -> None:
         with self._storage.read() as conn:
-            cas = [ca for ca in issuing_cas(conn) if ca.name == "tls"]
-            held = {ca.label: (get_crl(conn, ca.label), ca.certificate) for ca in cas}
-        for label, (der, anchor) in held.items():
-            if der is not None and der != self._ders.get(label):
-                issuer = parse(anchor)
-                self._lists[issuer.subject] = parse_crl(der).verify(issuer, suite=self._suite)
-                self._ders[label] = der
+            held = {
+                name: (der, ca.certificate)
+                for ca in issuing_cas(conn, "tls")
+                for name, der in get_crls(conn, ca.label).items()
+            }
+        for name, (der, anchor) in held.items():
+            if der != self._ders.get(name):
+                self._lists[name] = parse_crl(der).verify(parse(anchor), suite=self._suite)
+                self._ders[name] = der
         self._looked = now

@@ -15,16 +15,16 @@ from sqlalchemy import Connection
 from yinxin_proto.clock import Clock, Entropy
 from yinxin_proto.repository import DELEGATED, Expiry, RepositoryView
 from yinxin_trust.certification import (
-    ROOT,
     IssuingCa,
     RegisterFactory,
-    crl_lifetime,
     crl_targets,
     get_crl,
+    get_crls,
     is_crl_due,
     issuing_cas,
     open_authority,
     put_crls,
+    sign_lists,
 )
 from yinxin_trust.keyring import Keyring
 from yinxin_trust.keystage import Stage
@@ -111,17 +111,15 @@ class Refresher:
 
     def _crls(self, conn: Connection, view: RepositoryView, now: datetime) -> _Targets:
         cas = issuing_cas(conn)
-        signed = {
-            ca.label: self._sign_crl(conn, ca)
-            for ca in cas
+        signed: dict[str, bytes] = {}
+        for ca in cas:
             # A destroyed key has signed its last list, which holds to its CA's end.
-            if ca.key.stage is not Stage.DESTROYED
-            and is_crl_due(get_crl(conn, ca.label), ca.name, now)
-        }
+            is_there = ca.key.stage is not Stage.DESTROYED
+            if is_there and is_crl_due(get_crl(conn, ca.label), ca.name, now):
+                signed |= self._sign_lists(conn, ca)
         if signed:
             put_crls(conn, signed, self._clock)
-        labels = (ROOT, *(ca.label for ca in cas))
-        held = {name: crl for name in labels if (crl := get_crl(conn, name)) is not None}
+        held = get_crls(conn)
         published = set(view.paths("crl"))
         return {
             path: crl
@@ -129,7 +127,7 @@ class Refresher:
             if path not in published or view.target(path) != crl
         }
 
-    def _sign_crl(self, conn: Connection, ca: IssuingCa) -> bytes:
+    def _sign_lists(self, conn: Connection, ca: IssuingCa) -> dict[str, bytes]:
         authority = open_authority(
             ca.name,
             anchors=get_anchors(conn),
@@ -139,7 +137,7 @@ class Refresher:
             clock=self._clock,
             entropy=self._entropy,
         )
-        return authority.sign_crl(lifetime=crl_lifetime(ca.name))
+        return sign_lists(ca.label, authority)
 
 
 def refresh(region: Region) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -41,6 +41,8 @@ from yinxin_trust.founding import Founder
 from yinxin_trust.holding import Holding
 from yinxin_trust.issuance import Issuance, IssuanceStores
 from yinxin_trust.keyring import Keyring, OfficerRegisterFactory
+from yinxin_trust.keysettings import KeysTable
+from yinxin_trust.keystores import KEYS, StoreMaker, discard_new, keys_in_devices
 from yinxin_trust.ledger import LICENCES
 from yinxin_trust.lifecycle import Lifecycle, LifecycleStores
 from yinxin_trust.logcosigner import cosigners
@@ -55,8 +57,8 @@ from yinxin_trust.rotation.engine import Interruption, Rotation, uninterrupted
 from yinxin_trust.rotation.plan import Bench
 from yinxin_trust.sequencer import Sequencer
 from yinxin_trust.settings import (
-    KeysTable,
     RegionTable,
+    RotationTable,
     ServerTable,
     Settings,
     load_settings,
@@ -67,7 +69,6 @@ from yinxin_trust.subject import SubjectDirectory
 from yinxin_trust.suites import RegionSuites
 from yinxin_trust.vault import Vault
 
-KEYS: Final = "keys"
 OFFLINE: Final = "offline"
 OFFICERS: Final = "officers"
 REGISTERS: Final = "registers"
@@ -81,18 +82,28 @@ class Registers:
     """Opens each authority's register once.
 
     Args:
-        make: Opens the register of a name.
+        make: Opens the register of a label.
+        listed: Returns the labels of those that were ever made.
     """
 
-    def __init__(self, make: Callable[[str], Register]) -> None:
+    def __init__(
+        self,
+        make: Callable[[str], Register],
+        listed: Callable[[], Iterable[str]] = tuple,
+    ) -> None:
         self._make = make
+        self._listed = listed
         self._open: dict[str, Register] = {}
 
     def __call__(self, name: str) -> Register:
-        """Return the register of the authority of that name."""
+        """See `RegisterFactory`."""
         if name not in self._open:
             self._open[name] = self._make(name)
         return self._open[name]
+
+    def names(self) -> tuple[str, ...]:
+        """See `RegisterFactory.names`."""
+        return tuple(sorted({*self._listed(), *self._open}))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -272,7 +283,7 @@ class Region:
         self,
         interruption: Interruption = uninterrupted,
         *,
-        settings: KeysTable | None = None,
+        settings: RotationTable | None = None,
     ) -> Rotation:
         """Return what rotates the region's keys; with other waits, where a key was stolen."""
         bench = Bench(
@@ -285,7 +296,7 @@ class Region:
         )
         return Rotation(
             bench=bench,
-            settings=settings or self.settings.keys,
+            settings=settings or self.settings.rotation,
             audit=self.audit,
             registrar=self.registrar,
             borrow_lease=self.borrow_lease,
@@ -369,11 +380,17 @@ class Region:
                 raise _unusable(directory, error) from error
             write_settings(draft, settings)
             second = passphrase if offline_passphrase is None else offline_passphrase
-            make = {"clock": clock, "entropy": entropy}
-            online = create_key_store(draft / KEYS, passphrase=passphrase, **make)  # type: ignore[arg-type]
+            make = {"clock": clock, "entropy": entropy, "cipher": settings.key_file_cipher}
+            files = create_key_store(draft / KEYS, passphrase=passphrase, **make)  # type: ignore[arg-type]
+            maker = StoreMaker(directory=draft, clock=clock, entropy=entropy)
+            online = maker.online(settings.keys, files)
+            before = keys_in_devices(online)
             offline = create_key_store(draft / OFFLINE, passphrase=second, **make)  # type: ignore[arg-type]
             storage = Storage(Database.open(settings.database_url(draft)))
             undo.callback(storage.close)
+            # Taken back unless everything is in its place.
+            keys = undo.enter_context(ExitStack())
+            keys.callback(discard_new, online, before)
             _found(
                 Foundation(
                     settings=settings,
@@ -392,6 +409,7 @@ class Region:
                 draft.rename(directory)
             except OSError as error:
                 raise _unusable(directory, error) from error
+            keys.pop_all()
 
     @classmethod
     def open(
@@ -417,13 +435,17 @@ class Region:
         Raises:
             ConfigurationError: Not a region's directory, unusable settings, or a
                 database that is not the region's own (`require_home`).
-            WrongPassphraseError: A passphrase does not open its store.
+            WrongPassphraseError: A passphrase does not open its store, or a
+                token refuses its PIN (``PIN_WRONG``).
+            UnavailableError: A token or signer that holds keys does not answer.
         """
         clock, entropy = clock or SystemClock(), entropy or SystemEntropy()
         settings = load_settings(directory)
-        online = open_key_store(
+        files = open_key_store(
             directory / KEYS, passphrase=passphrase, clock=clock, entropy=entropy
         )
+        maker = StoreMaker(directory=directory, clock=clock, entropy=entropy)
+        online = maker.online(settings.keys, files)
         offline = None
         if offline_passphrase is not None:
             offline = open_key_store(
@@ -451,7 +473,11 @@ class Region:
 
 def file_registers(directory: Path) -> Registers:
     """Return the registers of a region's directory."""
-    return Registers(lambda name: FileRegister(directory / REGISTERS / f"{name}.jsonl"))
+    folder = directory / REGISTERS
+    return Registers(
+        lambda name: FileRegister(folder / f"{name}.jsonl"),
+        lambda: (path.stem for path in folder.glob("*.jsonl")),
+    )
 
 
 def file_officers(directory: Path, entropy: Entropy) -> OfficerRegisterFactory:

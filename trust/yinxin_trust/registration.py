@@ -33,14 +33,14 @@ from yinxin_trust.catalogue import load_catalogue
 from yinxin_trust.certification import (
     ROOT,
     RegisterFactory,
-    crl_for,
-    crl_lifetime,
     crl_targets,
     get_crl,
+    get_crl_for,
     is_crl_due,
     open_authority,
     put_crls,
     put_evidence,
+    sign_lists,
 )
 from yinxin_trust.directory import touch
 from yinxin_trust.keyinventory import KeyVersion, add_active
@@ -166,7 +166,7 @@ class Registrar:
                 created_ms=now_ms,
             )
         )
-        evidence = put_evidence(conn, chain, crl_for(conn, chain), now_ms)
+        evidence = put_evidence(conn, chain, get_crl_for(conn, chain) or b"", now_ms)
         keys = (
             (KeyPurpose.LICENCE, licence_key, tuple(encode_x5c(chain)), evidence),
             (KeyPurpose.APPROVAL, authority.approval_key, (), None),
@@ -232,7 +232,7 @@ class Registrar:
                 clock=self.clock,
                 entropy=self.entropy,
             )
-            crls = {ROOT: root.sign_crl(lifetime=crl_lifetime(ROOT))}
+            crls = sign_lists(ROOT, root)
             put_crls(conn, crls, self.clock)
             changes.setdefault("crl", {}).update(crl_targets(crls))
         trust_list = build_trust_list(conn, self.keyring.namespace, now)

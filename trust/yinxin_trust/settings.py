@@ -6,14 +6,17 @@ inside every licence; the rest may change between starts.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Final
 
+from yinxin_ca.location import Locations
+from yinxin_ca.storecipher import AES_256_GCM, SM4_GCM
 from yinxin_edge.config import load, load_file
 from yinxin_proto.error import ConfigurationError
 from yinxin_proto.suite import suite
+from yinxin_trust.keysettings import KeysTable, Pkcs11Table, RemoteTable, SdfTable
 from yinxin_trust.namespace import Namespace
 from yinxin_trust.suites import RegionSuites
 
@@ -73,8 +76,8 @@ class ServerTable:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class KeysTable:
-    """``[keys]``: when keys are due, and how long each step of a rotation waits."""
+class RotationTable:
+    """``[rotation]``: when keys are due, and how long each step of a rotation waits."""
 
     publish_wait: timedelta = timedelta(days=1)
     """From publication to first use. What a verifier holds of the repository is
@@ -106,7 +109,34 @@ class KeysTable:
     def __post_init__(self) -> None:
         waits = (self.publish_wait, self.settle, self.destroy_after)
         if min(waits) < timedelta(0):
-            raise ConfigurationError("[keys]: a wait is not negative", reason="KEYS")
+            raise ConfigurationError("[rotation]: a wait is not negative", reason="ROTATION")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HttpTable:
+    """``[http]``: lists, certificates, OCSP and time-stamps, over plain HTTP."""
+
+    listen: str = ""
+    """``host:port``; empty: nothing is served over HTTP."""
+    public_url: str = ""
+    """``http://host[:port]`` under which others reach it; stands in new certificates."""
+    crl_shards: int = 1
+    """Into how many revocation lists an authority's new certificates are sorted."""
+    threads: int = 8
+    """Requests answered at once."""
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.threads <= 256:
+            raise ConfigurationError("threads: 1 to 256", reason="HTTP")
+        if self.public_url.endswith("/"):
+            raise ConfigurationError("public_url: without a slash at its end", reason="HTTP")
+        if self.crl_shards != 1 and not self.public_url:
+            raise ConfigurationError(
+                "crl_shards: shards are found by their URL; set public_url", reason="HTTP"
+            )
+        if self.public_url:
+            # What would stand in certificates is refused here, not in the middle of signing one.
+            Locations(crl=f"{self.public_url}/crl/x.crl", shards=self.crl_shards)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,11 +147,19 @@ class Settings:
     database: DatabaseTable = field(default_factory=DatabaseTable)
     server: ServerTable = field(default_factory=ServerTable)
     keys: KeysTable = field(default_factory=KeysTable)
+    rotation: RotationTable = field(default_factory=RotationTable)
+    http: HttpTable = field(default_factory=HttpTable)
 
     @property
     def namespace(self) -> Namespace:
         """The names that the region gives out."""
-        return Namespace(code=self.region.code, domain=self.region.domain, name=self.region.name)
+        return Namespace(
+            code=self.region.code,
+            domain=self.region.domain,
+            name=self.region.name,
+            public_url=self.http.public_url,
+            crl_shards=self.http.crl_shards,
+        )
 
     @property
     def suites(self) -> RegionSuites:
@@ -132,6 +170,11 @@ class Settings:
         """
         own = suite(self.region.suite)
         return RegionSuites(own, suite(self.region.root_suite) if self.region.root_suite else own)
+
+    @property
+    def key_file_cipher(self) -> str:
+        """What the region's key directories are sealed under."""
+        return SM4_GCM if self.suites.is_commercial else AES_256_GCM
 
     def database_url(self, directory: Path) -> str:
         """Return where the database is."""
@@ -166,12 +209,17 @@ def write_settings(directory: Path, settings: Settings) -> None:
         "root_suite": region.root_suite,
     }
     lines = ["# Fixed when the region was founded: these names stand inside licences.", "[region]"]
-    lines += [f"{key} = {_toml(value)}" for key, value in quoted.items()]
-    lines += ["", "[database]", f"url = {_toml(settings.database.url)}"]
-    lines += ["", "[server]", f"listen = {_toml(settings.server.listen)}"]
-    lines += [f"names = [{', '.join(map(_toml, settings.server.names))}]"]
-    lines += [f"addresses = [{', '.join(map(_toml, settings.server.addresses))}]"]
+    lines += [f"{key} = {toml_text(value)}" for key, value in quoted.items()]
+    lines += ["", "[database]", f"url = {toml_text(settings.database.url)}"]
+    lines += ["", "[server]", f"listen = {toml_text(settings.server.listen)}"]
+    lines += [f"names = [{', '.join(map(toml_text, settings.server.names))}]"]
+    lines += [f"addresses = [{', '.join(map(toml_text, settings.server.addresses))}]"]
     lines += [f"workers = {settings.server.workers}", ""]
+    if settings.http != HttpTable():
+        lines += ["[http]", f"listen = {toml_text(settings.http.listen)}"]
+        lines += [f"public_url = {toml_text(settings.http.public_url)}"]
+        lines += [f"crl_shards = {settings.http.crl_shards}", ""]
+    lines += keys_lines(settings.keys)
     (directory / FILE).write_text("\n".join(lines), encoding="utf-8")
 
 
@@ -191,7 +239,7 @@ def write_database_url(directory: Path, url: str) -> None:
     start = heads[0] + 1
     end = next((n for n in range(start, len(lines)) if lines[n].startswith("[")), len(lines))
     kept = [line for line in lines[start:end] if line.partition("=")[0].strip() != "url"]
-    text = "\n".join([*lines[:start], f"url = {_toml(url)}", *kept, *lines[end:], ""])
+    text = "\n".join([*lines[:start], f"url = {toml_text(url)}", *kept, *lines[end:], ""])
     wanted = replace(load_settings(directory), database=DatabaseTable(url=url))
     if load(Settings, text) != wanted:
         raise ConfigurationError(
@@ -208,6 +256,56 @@ def write_database_url(directory: Path, url: str) -> None:
         ) from error
 
 
-def _toml(text: str) -> str:
+def load_keys(path: Path) -> KeysTable:
+    """Read ``[keys]`` from a file of its own, for a founding.
+
+    Files that it names are looked for beside it: the region's directory, to
+    which they are relative otherwise, is not there yet.
+
+    Raises:
+        ConfigurationError: As `load_file`.
+    """
+    keys, beside = load_file(_KeysFile, path).keys, path.absolute().parent
+
+    def absolute(name: str) -> str:
+        return str(beside / name) if name else ""
+
+    return KeysTable(
+        pkcs11=replace(keys.pkcs11, pin_file=absolute(keys.pkcs11.pin_file)),
+        sdf=replace(keys.sdf, code_file=absolute(keys.sdf.code_file)),
+        remote=replace(keys.remote, credentials=absolute(keys.remote.credentials)),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _KeysFile:
+    keys: KeysTable
+
+
+def keys_lines(keys: KeysTable) -> list[str]:
+    """Return ``[keys]`` as TOML, one line each."""
+    return [
+        line for item in fields(keys) for line in _store_lines(item.name, getattr(keys, item.name))
+    ]
+
+
+def _store_lines(name: str, table: Pkcs11Table | SdfTable | RemoteTable) -> list[str]:
+    if not table.purposes:
+        return []
+    lines = [f"[keys.{name}]"]
+    for item in fields(table):
+        value = getattr(table, item.name)
+        if isinstance(value, tuple):
+            text = f"[{', '.join(toml_text(str(part)) for part in value)}]"
+        elif isinstance(value, timedelta):
+            text = f'"{value // timedelta(milliseconds=1)}ms"'
+        else:
+            text = str(value) if isinstance(value, int) else toml_text(value)
+        lines.append(f"{item.name} = {text}")
+    return [*lines, ""]
+
+
+def toml_text(text: str) -> str:
+    """Return a text as a TOML string."""
     escaped = text.replace("\\", "\\\\").replace('"', '\\"')
     return f'"{escaped}"'

@@ -42,6 +42,8 @@ def _violations(settings: Settings) -> Iterator[Violation]:
     if region.root_suite:
         yield from _refused("root_suite", partial(_check_suite, region.root_suite))
     yield from _refused("listen", lambda: split_address(server.listen))
+    if settings.http.listen:
+        yield from _refused("http", lambda: split_address(settings.http.listen))
     for host in server.names:
         yield from _refused("host", partial(AlternativeNames, dns=(host,)))
     for host in server.addresses:

@@ -17,7 +17,7 @@ from yinxin_proto.jose import encode_x5c
 from yinxin_proto.keyrecord import KeyPurpose, KeyRecord, KeyState
 from yinxin_proto.signature import PublicKey
 from yinxin_trust import schema
-from yinxin_trust.certification import crl_for, open_authority, put_evidence
+from yinxin_trust.certification import get_crl_for, open_authority, put_evidence
 from yinxin_trust.keyinventory import KeyVersion, add_active, in_stages, versions
 from yinxin_trust.keystage import Stage
 from yinxin_trust.keystanding import StandingKey
@@ -113,7 +113,7 @@ class Succession:
             row = key_row(version=prepared.ref.version, record=record)
         else:
             evidence = put_evidence(
-                conn, prepared.chain, crl_for(conn, prepared.chain), milliseconds(now)
+                conn, prepared.chain, get_crl_for(conn, prepared.chain) or b"", milliseconds(now)
             )
             row = key_row(
                 authority_code=prepared.ref.owner,

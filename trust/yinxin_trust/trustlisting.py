@@ -25,7 +25,9 @@ from yinxin_trust.logcosigner import broken_logs, cosigner_of, parallel_root
 from yinxin_trust.namespace import Namespace
 from yinxin_trust.storage import put_setting, require_setting
 
-_CAS = ("root", "licence", "status", "tls")
+CROSS_PREFIX = "cross-ca/"
+"""Settings that hold our root's certificates for licence CAs outside."""
+_CAS = ("root", "licence", "status", "tls", "seal", "timestamp", "member")
 _REGION = ""
 """``authority_key.authority_code`` of the region's own keys."""
 
@@ -38,6 +40,11 @@ class RegionAnchors:
     licence: bytes
     status: bytes
     tls: bytes
+    seal: bytes
+    """Of seals and personal signatures; licences do not depend on it."""
+    timestamp: bytes
+    member: bytes
+    """Of departments and operators."""
 
 
 def put_anchors(conn: Connection, anchors: RegionAnchors) -> None:
@@ -58,6 +65,15 @@ def put_anchor(conn: Connection, name: str, certificate: bytes) -> None:
     put_setting(conn, f"ca/{name}", certificate.hex())
 
 
+def cross_anchors(conn: Connection) -> tuple[bytes, ...]:
+    """Return licence CAs outside the region that its root has certified."""
+    s = schema.setting.c
+    rows = conn.execute(
+        select(s.value).where(s.name.startswith(CROSS_PREFIX)).order_by(s.name)
+    ).scalars()
+    return tuple(bytes.fromhex(value) for value in rows)
+
+
 def build_trust_list(conn: Connection, namespace: Namespace, now: datetime) -> TrustList:
     """Return the trust list of the region as the transaction sees it."""
     anchors = get_anchors(conn)
@@ -74,7 +90,7 @@ def build_trust_list(conn: Connection, namespace: Namespace, now: datetime) -> T
         issued_at=int(now.timestamp()),
         anchors=Anchors(
             root=anchors.root,
-            licence=_certificates(conn, Purpose.LICENCE_CA),
+            licence=(*_certificates(conn, Purpose.LICENCE_CA), *cross_anchors(conn)),
             status=_certificates(conn, Purpose.STATUS_CA),
             tls=_certificates(conn, Purpose.TLS_CA),
             pq_root=parallel_root(conn),

@@ -13,7 +13,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
+from yinxin_ca.timestampbook import FileTimestampBook
 from yinxin_edge.clock import SystemClock
+from yinxin_edge.http import HttpServer, HttpSettings
 from yinxin_edge.journal import Journal, JournalHandler
 from yinxin_edge.principal import PeerVerifier
 from yinxin_edge.server import Server, ServerSettings
@@ -22,15 +24,19 @@ from yinxin_edge.tls import reloading_server_credentials
 from yinxin_edge.worker import WorkerLink
 from yinxin_proto.certificate import parse
 from yinxin_proto.suite import ES256
+from yinxin_trust.answering import Answering
 from yinxin_trust.background import Background
 from yinxin_trust.certification import tls_anchors
 from yinxin_trust.liveidentity import LiveIdentity
 from yinxin_trust.peerrevocation import PeerRevocation
-from yinxin_trust.region import Region
+from yinxin_trust.publicservice import PublicService
+from yinxin_trust.region import REGISTERS, Region
 from yinxin_trust.servercertificate import ServerCertificate
 from yinxin_trust.service import CALL_LIMITS, services
 
 BACKGROUND: Final = "background"
+HTTP: Final = "http"
+TIMESTAMP_BOOK: Final = "timestamps.book"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +50,8 @@ class ProcessSettings:
     """Opens the online key store."""
     address: str
     """``host:port`` that the supervisor holds."""
+    http_address: str = ""
+    """``host:port`` for plain HTTP, held too; empty: not served."""
 
 
 def process_specs(settings: ProcessSettings, *, workers: int) -> list[WorkerSpec]:
@@ -60,7 +68,10 @@ def process_specs(settings: ProcessSettings, *, workers: int) -> list[WorkerSpec
         settings=replace(settings, name=BACKGROUND),
         outlasts=True,
     )
-    return [behind, *serving]
+    if not settings.http_address:
+        return [behind, *serving]
+    public = WorkerSpec(name=HTTP, target=run_http, settings=replace(settings, name=HTTP))
+    return [behind, public, *serving]
 
 
 def run_worker(settings: ProcessSettings, link: WorkerLink) -> None:
@@ -74,6 +85,30 @@ def run_worker(settings: ProcessSettings, link: WorkerLink) -> None:
         link.ready()
         link.wait()
         server.stop()
+
+
+def run_http(settings: ProcessSettings, link: WorkerLink) -> None:
+    """Serve lists, certificates, OCSP and time-stamps until told to stop: a supervisor's target."""
+    journal = _journal(settings)
+    with Region.open(settings.directory, passphrase=settings.passphrase) as region:
+        book = FileTimestampBook(
+            settings.directory / REGISTERS / TIMESTAMP_BOOK, entropy=region.entropy
+        )
+        answering = Answering(region=region, book=book)
+        answering.prepare()
+        server = HttpServer(
+            settings=HttpSettings(
+                listen=settings.http_address, threads=region.settings.http.threads
+            ),
+            handler=PublicService(region=region, answering=answering, journal=journal),
+            journal=journal,
+            clock=region.clock,
+        )
+        server.start()
+        link.ready()
+        link.wait()
+        server.stop()
+        book.close()
 
 
 def run_background(settings: ProcessSettings, link: WorkerLink) -> None:

@@ -13,7 +13,12 @@ from datetime import datetime
 from typing import Any
 
 from yinxin_proto import certificate
-from yinxin_proto.certificate import Certificate, CertificatePurpose, verify_link
+from yinxin_proto.certificate import (
+    Certificate,
+    CertificatePurpose,
+    check_permitted,
+    verify_link,
+)
 from yinxin_proto.crl import RevocationList
 from yinxin_proto.error import ConfigurationError, MalformedError, VerificationError, YinxinError
 from yinxin_proto.identifier import IdentifierSeries
@@ -162,14 +167,15 @@ class Certifier:
             name: URI that the leaf must carry if it carries any.
         """
         known = {self._root.der, *(anchor.der for anchor in self._anchors)}
-        path = [found for found in chain if found.der not in known]
-        if not path or path[0] is not chain[0]:
+        if not chain or chain[0].der in known:
             return reason.NO_CHAIN.because("CHAIN_LENGTH")
-        anchor = self._anchor_of(path[-1])
-        if anchor is None:
+        found = self._path(chain)
+        if found is None:
             return reason.NO_CHAIN
+        path, anchor = found
         try:
             path[0].check_purpose(self._purpose)
+            check_permitted([*path, anchor])
             for depth, (child, above) in enumerate(zip(path, [*path[1:], anchor], strict=True)):
                 verify_link(child, above, suite_of(above), intermediates=depth)
         except YinxinError as error:
@@ -177,6 +183,21 @@ class Certifier:
         if name is not None and path[0].uris and name not in path[0].uris:
             return reason.CHAIN_CONSTRAINTS.because("CERTIFICATE_NAME")
         return self._certification([*path, anchor])
+
+    def _path(
+        self, chain: Sequence[Certificate]
+    ) -> tuple[Sequence[Certificate], Certificate] | None:
+        """Return the shortest path from the leaf to an anchor, and the anchor.
+
+        What is presented beyond it is another path, or nothing: an authority
+        that was certified by two roots has two certificates of one key, and
+        its holders carry the one that was current when they were issued.
+        """
+        for length, last in enumerate(chain, start=1):
+            anchor = self._anchor_of(last)
+            if anchor is not None:
+                return chain[:length], anchor
+        return None
 
     def _anchor_of(self, last: Certificate) -> Certificate | None:
         for anchor in self._anchors:

@@ -17,7 +17,7 @@ from yinxin_proto.receipt import Receipt
 from yinxin_verifier import reason
 from yinxin_verifier.evidence import LogAnswer
 from yinxin_verifier.examination import Examination
-from yinxin_verifier.linkage import Place, consistent, place_in
+from yinxin_verifier.linkage import Place, place_in, tied
 from yinxin_verifier.policy import ReceiptRule
 from yinxin_verifier.reason import Finding, Text
 from yinxin_verifier.step import Grounds
@@ -144,7 +144,7 @@ def _check_grown(
     if closed is not None and max(index + 1, head.size) > closed.size:
         return reason.BEYOND_CLOSE
     for anchor in x.known_region.anchors:
-        match consistent(x, head, anchor):
+        match tied(x, head, anchor):
             case False:
                 return reason.EQUIVOCATION
             case True if head.size <= anchor.size:

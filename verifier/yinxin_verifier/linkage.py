@@ -51,7 +51,7 @@ def place_in(x: Examination, pinned: TreeHead) -> Place:
 
 def consistent(x: Examination, one: TreeHead, other: TreeHead) -> bool | None:
     """Tell whether one tree extends the other; None where no proof is at hand."""
-    direct = _tied(x, one, other)
+    direct = tied(x, one, other)
     if direct is not None:
         return direct
     # Two trees that begin a third, or one that does and one that the third
@@ -59,12 +59,13 @@ def consistent(x: Examination, one: TreeHead, other: TreeHead) -> bool | None:
     for anchor in x.known_region.anchors:
         if min(one.size, other.size) > anchor.size:
             continue
-        if _tied(x, one, anchor) and _tied(x, other, anchor):
+        if tied(x, one, anchor) and tied(x, other, anchor):
             return True
     return None
 
 
-def _tied(x: Examination, one: TreeHead, other: TreeHead) -> bool | None:
+def tied(x: Examination, one: TreeHead, other: TreeHead) -> bool | None:
+    """Tell the same by a proof from one to the other alone."""
     smaller, larger = (one, other) if one.size <= other.size else (other, one)
     if smaller == larger:
         return True

@@ -77,6 +77,38 @@ ROLE_HOLDER: Role.ValueType  # 10
 """A holder, for the holder's own licences. 持证主体本人。"""
 Global___Role: _TypeAlias = Role  # noqa: Y015
 
+class _CertificateRevocationReason:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _CertificateRevocationReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_CertificateRevocationReason.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    CERTIFICATE_REVOCATION_REASON_UNSPECIFIED: _CertificateRevocationReason.ValueType  # 0
+    """Not stated. 未指明。"""
+    CERTIFICATE_REVOCATION_REASON_KEY_COMPROMISE: _CertificateRevocationReason.ValueType  # 1
+    """The private key is, or may be, in other hands: it is never certified again. 密钥泄露。"""
+    CERTIFICATE_REVOCATION_REASON_AFFILIATION_CHANGED: _CertificateRevocationReason.ValueType  # 2
+    """The principal's name or body has changed. 隶属关系变更。"""
+    CERTIFICATE_REVOCATION_REASON_SUPERSEDED: _CertificateRevocationReason.ValueType  # 3
+    """Another certificate has taken its place. 已被替换。"""
+    CERTIFICATE_REVOCATION_REASON_CESSATION_OF_OPERATION: _CertificateRevocationReason.ValueType  # 4
+    """The system is out of use. 停止使用。"""
+
+class CertificateRevocationReason(_CertificateRevocationReason, metaclass=_CertificateRevocationReasonEnumTypeWrapper):
+    """Why a certificate is revoked (RFC 5280 §5.3.1). 吊销原因。"""
+
+CERTIFICATE_REVOCATION_REASON_UNSPECIFIED: CertificateRevocationReason.ValueType  # 0
+"""Not stated. 未指明。"""
+CERTIFICATE_REVOCATION_REASON_KEY_COMPROMISE: CertificateRevocationReason.ValueType  # 1
+"""The private key is, or may be, in other hands: it is never certified again. 密钥泄露。"""
+CERTIFICATE_REVOCATION_REASON_AFFILIATION_CHANGED: CertificateRevocationReason.ValueType  # 2
+"""The principal's name or body has changed. 隶属关系变更。"""
+CERTIFICATE_REVOCATION_REASON_SUPERSEDED: CertificateRevocationReason.ValueType  # 3
+"""Another certificate has taken its place. 已被替换。"""
+CERTIFICATE_REVOCATION_REASON_CESSATION_OF_OPERATION: CertificateRevocationReason.ValueType  # 4
+"""The system is out of use. 停止使用。"""
+Global___CertificateRevocationReason: _TypeAlias = CertificateRevocationReason  # noqa: Y015
+
 class _PreflightSeverity:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -514,6 +546,138 @@ class CreatePrincipalRequest(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___CreatePrincipalRequest: _TypeAlias = CreatePrincipalRequest  # noqa: Y015
+
+@_typing.final
+class RenewCertificateRequest(_message.Message):
+    """Request of RenewCertificate. RenewCertificate 的请求。"""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CONTEXT_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    CERTIFICATE_REQUEST_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Resource name of the principal: the caller itself. 调用方资源名，限本人。"""
+    request_id: _builtins.str
+    """The caller's own id of this request, at most 64 characters. 请求标识，不超过 64 字。"""
+    certificate_request: _builtins.bytes
+    """PKCS#10 request in DER that proves possession of the next key, or of the present one.
+    DER 编码的 PKCS#10 证书请求；可用新密钥，也可沿用现密钥。
+    """
+    @_builtins.property
+    def context(self) -> _common_pb2.CallContext:
+        """Call context; the purpose may be empty. 调用情境；事由可空。"""
+
+    def __init__(
+        self,
+        *,
+        context: _common_pb2.CallContext | None = ...,
+        name: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+        certificate_request: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["context", b"context"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["certificate_request", b"certificate_request", "context", b"context", "name", b"name", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RenewCertificateRequest: _TypeAlias = RenewCertificateRequest  # noqa: Y015
+
+@_typing.final
+class RenewCertificateResponse(_message.Message):
+    """Answer of RenewCertificate. RenewCertificate 的应答。"""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CERTIFICATE_CHAIN_FIELD_NUMBER: _builtins.int
+    EXPIRE_TIME_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def certificate_chain(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
+        """DER certificates, leaf first. DER 证书链，叶证书在前。"""
+
+    @_builtins.property
+    def expire_time(self) -> _timestamp_pb2.Timestamp:
+        """Last second at which the leaf is valid. 证书有效期止。"""
+
+    def __init__(
+        self,
+        *,
+        certificate_chain: _abc.Iterable[_builtins.bytes] | None = ...,
+        expire_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["expire_time", b"expire_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["certificate_chain", b"certificate_chain", "expire_time", b"expire_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RenewCertificateResponse: _TypeAlias = RenewCertificateResponse  # noqa: Y015
+
+@_typing.final
+class RevokeCertificatesRequest(_message.Message):
+    """Request of RevokeCertificates. RevokeCertificates 的请求。"""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CONTEXT_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    SERIAL_NUMBER_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Resource name of the principal. 调用方资源名。"""
+    request_id: _builtins.str
+    """The caller's own id of this request, at most 64 characters. 请求标识，不超过 64 字。"""
+    serial_number: _builtins.str
+    """Serial number in hexadecimal; empty for all that are in force. 证书序列号（十六进制），空则全部有效证书。"""
+    reason: Global___CertificateRevocationReason.ValueType
+    """Why. 吊销原因。"""
+    @_builtins.property
+    def context(self) -> _common_pb2.CallContext:
+        """Call context. 调用情境。"""
+
+    def __init__(
+        self,
+        *,
+        context: _common_pb2.CallContext | None = ...,
+        name: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+        serial_number: _builtins.str = ...,
+        reason: Global___CertificateRevocationReason.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["context", b"context"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["context", b"context", "name", b"name", "reason", b"reason", "request_id", b"request_id", "serial_number", b"serial_number"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RevokeCertificatesRequest: _TypeAlias = RevokeCertificatesRequest  # noqa: Y015
+
+@_typing.final
+class RevokeCertificatesResponse(_message.Message):
+    """Answer of RevokeCertificates. RevokeCertificates 的应答。"""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SERIAL_NUMBERS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def serial_numbers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Serial numbers, in hexadecimal, of what was revoked. 已吊销证书的序列号（十六进制）。"""
+
+    def __init__(
+        self,
+        *,
+        serial_numbers: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["serial_numbers", b"serial_numbers"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RevokeCertificatesResponse: _TypeAlias = RevokeCertificatesResponse  # noqa: Y015
 
 @_typing.final
 class AssignRoleRequest(_message.Message):

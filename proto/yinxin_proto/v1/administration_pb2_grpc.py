@@ -61,6 +61,16 @@ class AdministrationServiceStub:
                 request_serializer=yinxin__proto_dot_v1_dot_administration__pb2.WithdrawRoleRequest.SerializeToString,
                 response_deserializer=yinxin__proto_dot_v1_dot_administration__pb2.Principal.FromString,
                 _registered_method=True)
+        self.RenewCertificate = channel.unary_unary(
+                '/yinxin.v1.AdministrationService/RenewCertificate',
+                request_serializer=yinxin__proto_dot_v1_dot_administration__pb2.RenewCertificateRequest.SerializeToString,
+                response_deserializer=yinxin__proto_dot_v1_dot_administration__pb2.RenewCertificateResponse.FromString,
+                _registered_method=True)
+        self.RevokeCertificates = channel.unary_unary(
+                '/yinxin.v1.AdministrationService/RevokeCertificates',
+                request_serializer=yinxin__proto_dot_v1_dot_administration__pb2.RevokeCertificatesRequest.SerializeToString,
+                response_deserializer=yinxin__proto_dot_v1_dot_administration__pb2.RevokeCertificatesResponse.FromString,
+                _registered_method=True)
         self.ListAuditRecords = channel.unary_unary(
                 '/yinxin.v1.AdministrationService/ListAuditRecords',
                 request_serializer=yinxin__proto_dot_v1_dot_administration__pb2.ListAuditRecordsRequest.SerializeToString,
@@ -114,6 +124,21 @@ class AdministrationServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def RenewCertificate(self, request, context):
+        """Certify a principal's next TLS key, for the principal itself. It is known by its present
+        certificate, so this is done while that one is valid. 调用方凭现有证书换发新证书。
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RevokeCertificates(self, request, context):
+        """Revoke TLS certificates of a principal, in force within a second. 吊销调用方的证书，一秒内生效。
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListAuditRecords(self, request, context):
         """List audit records, oldest first. 列出审计记录，旧者在前。
         """
@@ -155,6 +180,16 @@ def add_AdministrationServiceServicer_to_server(servicer, server):
                     servicer.WithdrawRole,
                     request_deserializer=yinxin__proto_dot_v1_dot_administration__pb2.WithdrawRoleRequest.FromString,
                     response_serializer=yinxin__proto_dot_v1_dot_administration__pb2.Principal.SerializeToString,
+            ),
+            'RenewCertificate': grpc.unary_unary_rpc_method_handler(
+                    servicer.RenewCertificate,
+                    request_deserializer=yinxin__proto_dot_v1_dot_administration__pb2.RenewCertificateRequest.FromString,
+                    response_serializer=yinxin__proto_dot_v1_dot_administration__pb2.RenewCertificateResponse.SerializeToString,
+            ),
+            'RevokeCertificates': grpc.unary_unary_rpc_method_handler(
+                    servicer.RevokeCertificates,
+                    request_deserializer=yinxin__proto_dot_v1_dot_administration__pb2.RevokeCertificatesRequest.FromString,
+                    response_serializer=yinxin__proto_dot_v1_dot_administration__pb2.RevokeCertificatesResponse.SerializeToString,
             ),
             'ListAuditRecords': grpc.unary_unary_rpc_method_handler(
                     servicer.ListAuditRecords,
@@ -304,6 +339,60 @@ class AdministrationService:
             '/yinxin.v1.AdministrationService/WithdrawRole',
             yinxin__proto_dot_v1_dot_administration__pb2.WithdrawRoleRequest.SerializeToString,
             yinxin__proto_dot_v1_dot_administration__pb2.Principal.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RenewCertificate(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/yinxin.v1.AdministrationService/RenewCertificate',
+            yinxin__proto_dot_v1_dot_administration__pb2.RenewCertificateRequest.SerializeToString,
+            yinxin__proto_dot_v1_dot_administration__pb2.RenewCertificateResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RevokeCertificates(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/yinxin.v1.AdministrationService/RevokeCertificates',
+            yinxin__proto_dot_v1_dot_administration__pb2.RevokeCertificatesRequest.SerializeToString,
+            yinxin__proto_dot_v1_dot_administration__pb2.RevokeCertificatesResponse.FromString,
             options,
             channel_credentials,
             insecure,

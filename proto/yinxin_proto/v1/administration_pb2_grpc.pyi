@@ -30,6 +30,12 @@ class AdministrationServiceStub:
     """Assign a role, in force at once. 授予角色，立即生效。"""
     WithdrawRole: _grpc.UnaryUnaryMultiCallable[_administration_pb2.WithdrawRoleRequest, _administration_pb2.Principal]
     """Withdraw a role, in force at once. 收回角色，立即生效。"""
+    RenewCertificate: _grpc.UnaryUnaryMultiCallable[_administration_pb2.RenewCertificateRequest, _administration_pb2.RenewCertificateResponse]
+    """Certify a principal's next TLS key, for the principal itself. It is known by its present
+    certificate, so this is done while that one is valid. 调用方凭现有证书换发新证书。
+    """
+    RevokeCertificates: _grpc.UnaryUnaryMultiCallable[_administration_pb2.RevokeCertificatesRequest, _administration_pb2.RevokeCertificatesResponse]
+    """Revoke TLS certificates of a principal, in force within a second. 吊销调用方的证书，一秒内生效。"""
     ListAuditRecords: _grpc.UnaryUnaryMultiCallable[_administration_pb2.ListAuditRecordsRequest, _administration_pb2.ListAuditRecordsResponse]
     """List audit records, oldest first. 列出审计记录，旧者在前。"""
     RunPreflight: _grpc.UnaryUnaryMultiCallable[_administration_pb2.RunPreflightRequest, _administration_pb2.PreflightReport]
@@ -81,6 +87,24 @@ class AdministrationServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _grpc.ServicerContext,
     ) -> _administration_pb2.Principal:
         """Withdraw a role, in force at once. 收回角色，立即生效。"""
+
+    @_abc_1.abstractmethod
+    def RenewCertificate(
+        self,
+        request: _administration_pb2.RenewCertificateRequest,
+        context: _grpc.ServicerContext,
+    ) -> _administration_pb2.RenewCertificateResponse:
+        """Certify a principal's next TLS key, for the principal itself. It is known by its present
+        certificate, so this is done while that one is valid. 调用方凭现有证书换发新证书。
+        """
+
+    @_abc_1.abstractmethod
+    def RevokeCertificates(
+        self,
+        request: _administration_pb2.RevokeCertificatesRequest,
+        context: _grpc.ServicerContext,
+    ) -> _administration_pb2.RevokeCertificatesResponse:
+        """Revoke TLS certificates of a principal, in force within a second. 吊销调用方的证书，一秒内生效。"""
 
     @_abc_1.abstractmethod
     def ListAuditRecords(

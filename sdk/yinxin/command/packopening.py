@@ -25,6 +25,9 @@ PackOption = Annotated[
 PinOption = Annotated[
     Path | None, typer.Option("--pin", metavar="ROOT", exists=True, show_default=False)
 ]
+PqRootOption = Annotated[
+    Path | None, typer.Option("--pq-root", metavar="FILE", exists=True, show_default=False)
+]
 StateOption = Annotated[Path | None, typer.Option("--state", metavar="FILE", show_default=False)]
 OptionalCredentials = Annotated[
     Path | None,
@@ -38,6 +41,7 @@ def open_verifier(
     *,
     pin: Path | None,
     credentials: Path | None,
+    pq_root: Path | None = None,
     state: Path | None = None,
 ) -> Verifier:
     """Open a pack under a pinned root, and remember what was seen.
@@ -48,12 +52,13 @@ def open_verifier(
         pin: The root to pin.
         credentials: Where no root is given: whose root, handed over at
             enrolment, is pinned.
+        pq_root: The parallel ML-DSA root to pin as well.
         state: Where it is remembered; a place of this user's by default.
     """
     if pin is None and credentials is not None:
         pin = Credentials.load(credentials).root
     place = state or default_state(pin)
-    verifier = Verifier.open(pack, pin=pin, state=place)
+    verifier = Verifier.open(pack, pin=pin, pq_root=pq_root, state=place)
     if verifier.pinning is Pinning.FIRST_USE:
         terminal.note(
             "verify.first_use", style="yellow", fingerprint=verifier.root_fingerprint, path=place

@@ -26,6 +26,7 @@ from yinxin.command.packopening import (
     OptionalCredentials,
     PackOption,
     PinOption,
+    PqRootOption,
     StateOption,
     describe_pinning,
     open_verifier,
@@ -89,6 +90,7 @@ def verify(
     audience: Annotated[str | None, typer.Option("--audience", show_default=False)] = None,
     nonce: Annotated[str | None, typer.Option("--nonce", show_default=False)] = None,
     pin: PinOption = None,
+    pq_root: PqRootOption = None,
     state: StateOption = None,
     server_name: ServerName = None,
     claims: Annotated[bool, typer.Option("--claims")] = False,
@@ -106,7 +108,9 @@ def verify(
         request=Request(purpose=purpose, audience=audience, nonce=nonce),
     )
     if pack is not None:
-        verifier = open_verifier(terminal, pack, pin=pin, credentials=credentials, state=state)
+        verifier = open_verifier(
+            terminal, pack, pin=pin, pq_root=pq_root, credentials=credentials, state=state
+        )
         answer = _ask_pack(terminal, verifier, question)
     else:
         said = call_context(purpose or "", case, item, operator)

@@ -70,7 +70,10 @@ def test_a_certificate_says_where_its_authority_publishes(region: Hierarchy) -> 
         "http://licences.example.cn/crl/status-ca.crl",
     )
     access = certificate.extensions.get_extension_for_class(x509.AuthorityInformationAccess)
-    assert access.value[0].access_location.value == "http://licences.example.cn/ca/status-ca.cer"
+    assert [entry.access_location.value for entry in access.value] == [
+        "http://licences.example.cn/ocsp",
+        "http://licences.example.cn/ca/status-ca.cer",
+    ]
 
 
 def test_an_authority_key_is_named_by_its_identifier_alone(region: Hierarchy) -> None:
@@ -145,7 +148,7 @@ def test_a_certificate_may_start_later_but_not_earlier(region: Hierarchy) -> Non
         ("root", profile.LICENCE),
         ("root", profile.TLS_CLIENT),
         ("root", profile.ROOT),
-        ("root", replace(profile.LICENCE_CA, path_length=1)),
+        ("root", replace(profile.LICENCE_CA, path_length=2)),
         ("licences", profile.STATUS),
         ("licences", profile.TLS_SERVER),
         ("licences", profile.LICENCE_CA),
@@ -324,7 +327,7 @@ def test_a_root_with_another_lifetime_is_a_matter_of_its_profile() -> None:
     certificate = parse(root.certificate)
     assert certificate.not_after == clock.now() + timedelta(days=2, minutes=-5, seconds=-1)
     assert certificate.issuer == certificate.subject
-    assert certificate.path_length == 1
+    assert certificate.path_length == 2
 
 
 def test_a_revocation_is_not_dated_ahead(region: Hierarchy) -> None:

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from support.keystores import STORES, StoreUnderTest
+from support.keystores import SECRET_STORES, STORES, StoreUnderTest
 from yinxin_ca.keystore import KeyRef, Purpose
 from yinxin_proto.error import AlreadyExistsError, InvalidArgumentError, KeyStoreError
 
@@ -25,11 +25,16 @@ def made(request: pytest.FixtureRequest) -> StoreUnderTest:
     return found
 
 
-@pytest.fixture
-def with_secrets(made: StoreUnderTest) -> StoreUnderTest:
-    if not made.holds_secrets:
-        pytest.skip("this store holds key pairs alone; the test below says so of it")
-    return made
+@pytest.fixture(params=SECRET_STORES)
+def with_secrets(request: pytest.FixtureRequest) -> StoreUnderTest:
+    found: StoreUnderTest = request.getfixturevalue(f"{request.param}_store")
+    return found
+
+
+@pytest.fixture(params=sorted(set(STORES) - set(SECRET_STORES)))
+def without_secrets(request: pytest.FixtureRequest) -> StoreUnderTest:
+    found: StoreUnderTest = request.getfixturevalue(f"{request.param}_store")
+    return found
 
 
 def test_a_generated_key_signs_what_its_public_key_verifies(made: StoreUnderTest) -> None:
@@ -69,13 +74,11 @@ def test_a_secret_comes_back_as_it_was_made(with_secrets: StoreUnderTest) -> Non
     assert with_secrets.reopen().secret(LOG) == seed
 
 
-def test_a_store_without_secrets_says_where_they_belong(made: StoreUnderTest) -> None:
-    if made.holds_secrets:
-        return
+def test_a_store_without_secrets_says_where_they_belong(without_secrets: StoreUnderTest) -> None:
     with pytest.raises(KeyStoreError, match=r"\[keys\]") as caught:
-        made.store.generate_secret(LOG)
+        without_secrets.store.generate_secret(LOG)
     assert caught.value.reason == "SECRET_NOT_IN_STORE"
-    assert made.store.list() == ()
+    assert without_secrets.store.list() == ()
 
 
 @pytest.mark.parametrize("size", [0, 15, 4097])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 from datetime import timedelta
 from pathlib import Path
@@ -14,13 +13,11 @@ from cryptography.x509 import verification
 
 from support.hierarchy import DOMAIN, Hierarchy
 from support.lint import lint_certificate, lint_crl, lint_pair
+from support.openssl import needs_openssl, openssl
 from yinxin_ca.authority import to_pem
 from yinxin_ca.profile import PROFILES
 from yinxin_proto.certificate import parse
 from yinxin_proto.crl import RevocationReason
-
-OPENSSL = shutil.which("openssl")
-needs_openssl = pytest.mark.skipif(OPENSSL is None, reason="openssl is not installed")
 
 
 @pytest.fixture(scope="module")
@@ -86,13 +83,6 @@ def test_the_lint_does_find_what_is_wrong(region: Hierarchy) -> None:
     assert lint_certificate(leaf.replace(b"\x02CN", b"\x02C\x01", 1)) != []
 
 
-def _openssl(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    assert OPENSSL is not None
-    return subprocess.run(
-        [OPENSSL, *map(str, arguments)], capture_output=True, text=True, timeout=60, check=False
-    )
-
-
 def _write(path: Path, *certificates: bytes) -> Path:
     path.write_bytes(to_pem(certificates))
     return path
@@ -127,7 +117,7 @@ def test_openssl_verifies_a_chain_with_its_lists(tmp_path: Path, leaf: str, purp
             crl = x509.load_der_x509_crl(one.sign_crl(lifetime=timedelta(days=1)))
             with lists.open("ab") as file:
                 file.write(crl.public_bytes(Encoding.PEM))
-        return _openssl(
+        return openssl(
             "verify",
             *("-x509_strict", "-check_ss_sig", "-crl_check_all", "-attime", at),
             *("-purpose", purpose, "-CRLfile", lists),
@@ -145,7 +135,7 @@ def test_openssl_verifies_a_chain_with_its_lists(tmp_path: Path, leaf: str, purp
 @needs_openssl
 def test_openssl_verifies_a_list_and_reads_its_number(region: Hierarchy, tmp_path: Path) -> None:
     (tmp_path / "list.der").write_bytes(region.tls.sign_crl(lifetime=timedelta(days=1)))
-    said = _openssl(
+    said = openssl(
         *("crl", "-inform", "DER", "-in", tmp_path / "list.der", "-noout", "-text"),
         *("-CAfile", _write(tmp_path / "ca.pem", region.tls.certificate)),
     )

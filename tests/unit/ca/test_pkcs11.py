@@ -22,7 +22,7 @@ from pkcs11.util.ec import encode_named_curve_parameters
 from support.keystores import open_token
 from support.softhsm import SoftToken, new_token
 from support.token_process import sign_in_child, take_name
-from yinxin_ca import pkcs11_module
+from yinxin_ca import devicegate
 from yinxin_ca.keystore import KeyRef, Purpose
 from yinxin_ca.pkcs11_connection import MAX_SESSIONS, TokenAddress, connect
 from yinxin_ca.pkcs11_module import open_module
@@ -40,7 +40,7 @@ WRONG = "0000-invented"
 
 @pytest.fixture(autouse=True)
 def quick_restart(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pkcs11_module, "RESTART_PAUSE", pkcs11_module.RESTART_PAUSE * 0.05)
+    monkeypatch.setattr(devicegate, "RESTART_PAUSE", devicegate.RESTART_PAUSE * 0.05)
 
 
 def raw_session(token: SoftToken) -> pkcs11.Session:

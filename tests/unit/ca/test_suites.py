@@ -8,6 +8,7 @@ takes no ID at all, so lists are verified as signatures over their TBS bytes.
 from __future__ import annotations
 
 import subprocess
+from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
 
@@ -25,7 +26,7 @@ from yinxin_proto.mldsa import ML_DSA_65
 from yinxin_proto.sm2 import SM2
 from yinxin_proto.suite import ES256, Suite
 
-MIXES = {
+MIXES: Mapping[str, tuple[Suite, Suite]] = {
     "SM2": (SM2, SM2),
     "SM2 under ML-DSA-65": (SM2, ML_DSA_65),
     "ES256 under ML-DSA-65": (ES256, ML_DSA_65),
@@ -48,6 +49,9 @@ def suites_of(region: Hierarchy) -> dict[bytes, Suite]:
         region.licences.certificate: region.suite,
         region.status.certificate: region.suite,
         region.tls.certificate: ES256,
+        region.seals.certificate: region.suite,
+        region.timestamps.certificate: region.suite,
+        region.members.certificate: region.suite,
     }
 
 
@@ -59,9 +63,9 @@ def renumbered(der: bytes) -> bytes:
 
 def test_every_chain_holds_by_the_suite_of_each_issuer(region: Hierarchy) -> None:
     suites = suites_of(region)
-    authorities = {"licence": region.licences, "status": region.status}
-    for name, leaf in region.leaves().items():
-        middle = authorities.get(name, region.tls).certificate
+    by_name = {parse(der).subject: der for der in suites}
+    for leaf in region.leaves().values():
+        middle = by_name[parse(leaf).issuer]
         verify_chain(
             [parse(leaf), parse(middle)],
             parse(region.root.certificate),
@@ -72,7 +76,9 @@ def test_every_chain_holds_by_the_suite_of_each_issuer(region: Hierarchy) -> Non
 
 def test_a_link_is_refused_under_another_suite(region: Hierarchy) -> None:
     child, issuer = parse(region.licences.certificate), parse(region.root.certificate)
-    for other in {ES256, SM2, ML_DSA_65} - {region.root_suite}:
+    suites: list[Suite] = [ES256, SM2, ML_DSA_65]
+    suites.remove(region.root_suite)
+    for other in suites:
         with pytest.raises(VerificationError) as caught:
             verify_link(child, issuer, other, intermediates=0)
         assert caught.value.reason == "CHAIN_ALGORITHM"

@@ -333,8 +333,9 @@ def test_a_certificate_serves_no_other_purpose(plan: Plan) -> None:
 
 def test_an_unknown_critical_extension_is_refused() -> None:
     unknown = x509.UnrecognizedExtension(x509.ObjectIdentifier("1.2.3.4"), b"\x05\x00")
-    constraint = x509.NameConstraints([x509.DNSName("example")], None)
-    for extension in (unknown, constraint):
+    directory = x509.NameConstraints([x509.DirectoryName(x509.Name([]))], None)
+    excluded = x509.NameConstraints(None, [x509.DNSName("example")])
+    for extension in (unknown, directory, excluded):
         plan = replace(LEAF, extra=[(extension, True)])
         assert refusal(plan.certificate) == "CERTIFICATE_EXTENSION"
     assert replace(LEAF, extra=[(unknown, False)]).certificate().serial_number == 7

@@ -260,6 +260,19 @@ def test_a_log_that_went_its_own_way_is_noticed(
     assert (answer.status, "ROOT_MISMATCH" in answer.err) == (65, True)
 
 
+def test_the_parallel_root_may_be_pinned(run: Run, region: FakeRegion, world: World) -> None:
+    own = world.write("own.cer", region.builder.hierarchy.parallel.certificate)
+    other = world.write("other.cer", region.builder.hierarchy.root.certificate)
+
+    passed = run("verify", world.good, "--pack", world.pack, "--pq-root", own, "--json")
+    refused = run("verify", world.good, "--pack", world.pack, "--pq-root", other)
+
+    assert passed.status == 0
+    assert "signed by the log with ML-DSA-44" in passed.out
+    assert refused.status == 65
+    assert "PQ_ROOT_PINNED" in refused.err
+
+
 def test_the_root_of_the_credentials_is_pinned(
     online: Run, region: FakeRegion, world: World, tmp_path: Path
 ) -> None:

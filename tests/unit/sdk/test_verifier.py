@@ -76,6 +76,29 @@ def test_a_moment_can_be_asked_about(builder: RegionBuilder, tmp_path: Path) -> 
         verifier.verify(licence, now.replace(tzinfo=None))
 
 
+def test_the_parallel_root_is_pinned_beside_the_repositorys(
+    builder: RegionBuilder, tmp_path: Path
+) -> None:
+    pack = write_pack(builder, tmp_path / "pack")
+    issued = builder.issue()
+    first = Verifier.open(pack, clock=builder.clock)
+    root = first.parallel_root
+    assert root == builder.hierarchy.parallel.certificate
+    assert root is not None
+    (tmp_path / "pq-root.cer").write_bytes(root)
+    cosigner, builder.cosigner = builder.cosigner, None
+    bare = builder.file(issued)
+    builder.cosigner = cosigner
+    assert first.verify(bare).reason != "LOG_KEY_BROKEN"
+    for pinned in (root, tmp_path / "pq-root.cer"):
+        verifier = Verifier.open(pack, pq_root=pinned, clock=builder.clock)
+        assert verifier.verify(bare).reason == "LOG_KEY_BROKEN"
+    with pytest.raises(MalformedError):
+        Verifier.open(pack, pq_root=b"no certificate", clock=builder.clock)
+    with pytest.raises(ConfigurationError):
+        Verifier.open(pack, pq_root=tmp_path / "nowhere", clock=builder.clock)
+
+
 def test_a_root_is_pinned_by_bytes_or_by_file(builder: RegionBuilder, tmp_path: Path) -> None:
     builder.issue()
     repository = builder.repository()

@@ -151,8 +151,7 @@ def read_public_key(path: Path, suite: Suite) -> PublicKey:
         return suite.load_public(der)
     except MalformedError:
         raise ConfigurationError(
-            f"{path} is not a {suite.name} public key in PEM; a private key stays with the "
-            "authority",
+            f"{path} is no {suite.name} public key in PEM; a private key stays with the authority",
             reason="APPROVAL_KEY",
         ) from None
 

@@ -58,7 +58,7 @@ def list_keys(
     terminal = terminal_of(context)
     passphrases = PassphraseSource(terminal=terminal, file=passphrase_file)
     with open_region(directory, passphrases) as region:
-        lines = list(overview(region.storage, region.rotation(), region.settings.keys))
+        lines = list(overview(region.storage, region.rotation(), region.settings.rotation))
         now = region.clock.now()
     if as_json:
         terminal.json([_json(line) for line in lines])

@@ -24,9 +24,17 @@ from yinxin_trust.command.passphrase import (
     PassphraseSource,
 )
 from yinxin_trust.command.speech import terminal_of
+from yinxin_trust.keysettings import KeysTable
 from yinxin_trust.publication import first_root
 from yinxin_trust.region import OFFLINE, Region
-from yinxin_trust.settings import DatabaseTable, RegionTable, ServerTable, Settings
+from yinxin_trust.settings import (
+    DatabaseTable,
+    HttpTable,
+    RegionTable,
+    ServerTable,
+    Settings,
+    load_keys,
+)
 from yinxin_trust.settingscheck import check_settings
 
 app: Final = typer.Typer(no_args_is_help=True, add_completion=False)
@@ -55,7 +63,12 @@ def init(
         str, typer.Option("--root-suite", metavar="SUITE", show_default=False)
     ] = "",
     listen: Annotated[str, typer.Option("--listen", metavar="HOST:PORT")] = _DEFAULT.listen,
+    http: Annotated[str, typer.Option("--http", metavar="HOST:PORT", show_default=False)] = "",
+    public_url: Annotated[
+        str, typer.Option("--public-url", metavar="URL", show_default=False)
+    ] = "",
     host: Annotated[list[str] | None, typer.Option("--host", show_default=False)] = None,
+    keys: Annotated[Path | None, typer.Option("--keys", metavar="FILE", show_default=False)] = None,
     passphrase_file: PassphraseFile = None,
     offline_passphrase_file: OfflinePassphraseFile = None,
     ceremony: Annotated[
@@ -74,6 +87,8 @@ def init(
         ),
         database=DatabaseTable(url=database),
         server=ServerTable(listen=listen, names=names, addresses=addresses),
+        http=HttpTable(listen=http, public_url=public_url),
+        keys=KeysTable() if keys is None else load_keys(keys),
     )
     check_settings(settings)
     # Before anything is made: a script that cannot be followed makes no region.

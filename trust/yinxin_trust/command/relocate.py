@@ -16,7 +16,7 @@ from yinxin_proto.error import ConfigurationError
 from yinxin_trust.background import lease_holder
 from yinxin_trust.command.region import warn_of_password
 from yinxin_trust.keyring import Keyring
-from yinxin_trust.region import KEYS
+from yinxin_trust.keystores import KEYS, StoreMaker
 from yinxin_trust.relocation import Relocation
 from yinxin_trust.settings import load_settings, write_database_url
 from yinxin_trust.soundness import Soundness
@@ -36,7 +36,9 @@ def relocate(terminal: Terminal, directory: Path, passphrase: str, database: str
     if url == present:
         return
     clock, entropy = SystemClock(), SystemEntropy()
-    keystore = open_key_store(directory / KEYS, passphrase=passphrase, clock=clock, entropy=entropy)
+    files = open_key_store(directory / KEYS, passphrase=passphrase, clock=clock, entropy=entropy)
+    maker = StoreMaker(directory=directory, clock=clock, entropy=entropy)
+    keystore = maker.online(settings.keys, files)
     soundness = Soundness(keyring=Keyring(settings.namespace, keystore), directory=directory)
     with (
         closing(Storage(Database.open(present))) as source,

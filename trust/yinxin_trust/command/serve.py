@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import replace
 from typing import Annotated, Final
 
@@ -52,11 +53,19 @@ def serve(
         listen=listen or settings.server.listen,
         workers=workers or settings.server.workers,
     )
-    with lock_directory(directory), reserve_port(server.listen) as address:
+    with ExitStack() as held:
+        held.enter_context(lock_directory(directory))
+        address = held.enter_context(reserve_port(server.listen))
+        public = settings.http.listen
+        public = held.enter_context(reserve_port(public)) if public else ""
         if database is not None:
             relocate(terminal, directory, passphrase, database)
         process = ProcessSettings(
-            name="", directory=directory, passphrase=passphrase, address=address
+            name="",
+            directory=directory,
+            passphrase=passphrase,
+            address=address,
+            http_address=public,
         )
         Supervisor(
             workers=process_specs(process, workers=server.workers),
@@ -80,4 +89,6 @@ def _examine(terminal: Terminal, process: ProcessSettings, *, workers: int) -> C
             workers=workers,
             database=describe_database(region),
         )
+        if process.http_address:
+            ready += "\n" + terminal.text("serve.public", address=process.http_address)
     return lambda: terminal.plain(ready)

@@ -20,7 +20,7 @@ from datetime import datetime, timedelta
 from hashlib import sha256
 from typing import Final
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, func, select
 
 from yinxin_ca.keystore import KeyRef, Purpose
 from yinxin_edge.lease import Lease
@@ -34,6 +34,7 @@ from yinxin_proto.error import (
 )
 from yinxin_proto.signature import PublicKey
 from yinxin_proto.strict import canonical_json
+from yinxin_trust import schema
 from yinxin_trust.audit import AuditTrail
 from yinxin_trust.directory import touch
 from yinxin_trust.keyinventory import (
@@ -47,7 +48,7 @@ from yinxin_trust.keyinventory import (
     versions,
 )
 from yinxin_trust.keyring import OFFLINE
-from yinxin_trust.keystage import Stage, Step
+from yinxin_trust.keystage import Stage, Step, target_of
 from yinxin_trust.publication import Publication
 from yinxin_trust.registration import Registrar
 from yinxin_trust.repositorykeys import DELEGATED_PURPOSES, TOP_LEVEL_PURPOSES
@@ -60,14 +61,15 @@ from yinxin_trust.rotation.secretkey import IndexKeyPlan, KeyEncryptionPlan
 from yinxin_trust.rotation.serverkey import ServerKeyPlan
 from yinxin_trust.rotation.trustkey import ApprovalKeyPlan, LicenceKeyPlan, StatusKeyPlan
 from yinxin_trust.rows import milliseconds, moment
-from yinxin_trust.settings import KeysTable
+from yinxin_trust.settings import RotationTable
 
 Interruption = Callable[[str], None]
 """Called at every point where a crash would leave something behind."""
 BorrowLease = Callable[[int], AbstractContextManager[Lease]]
 """Gives a log's lease for as long as a block runs; see `Region.borrow_lease`."""
 
-_IN_PROGRESS: Final = (Stage.PREPARED, Stage.PUBLISHED)
+_CLOCK_SLACK_MS: Final = 5000
+"""As far as clocks of machines that are set right may be apart."""
 _STEP_OF: Final = {Stage.PREPARED: Step.PUBLISH, Stage.PUBLISHED: Step.ACTIVATE}
 
 
@@ -120,7 +122,7 @@ class Rotation:
         self,
         *,
         bench: Bench,
-        settings: KeysTable,
+        settings: RotationTable,
         audit: AuditTrail,
         registrar: Registrar,
         borrow_lease: BorrowLease,
@@ -452,10 +454,24 @@ class Rotation:
         return found
 
     def _locked(self, conn: Connection, ref: KeyRef) -> KeyVersion:
-        """Read a key for a step; its own publication comes first, in one order for everybody."""
+        """Read a key for a step; the publication's lock comes first, in one order for everybody."""
+        self._check_clock(conn)
         self._publication.lock(conn)
         touch(conn)
         return get(conn, ref, lock=True)
+
+    def _check_clock(self, conn: Connection) -> None:
+        """Refuse a clock that was set back: what it would date is older than what stands.
+
+        Verifiers refuse a trust list that was issued before the one they have.
+        """
+        newest = conn.execute(select(func.max(schema.published_file.c.published_ms))).scalar()
+        if newest is not None and self._now_ms() < newest - _CLOCK_SLACK_MS:
+            raise FailedPreconditionError(
+                f"this machine's clock is before the region's newest publication, of "
+                f"{moment(newest).isoformat(timespec='seconds')}; set it right first",
+                reason="CLOCK_BACK",
+            )
 
     @contextmanager
     def _changing(self, step: str) -> Iterator[Connection]:
@@ -472,11 +488,13 @@ class Rotation:
             self._publication.publish(conn, change.targets, roles=change.roles)
 
     def _require(self, conn: Connection, key: KeyVersion, step: Step) -> None:
+        target_of(step, key.stage)
         waiting = self._waiting(conn, key, step)
         if waiting is not None:
             raise waiting.to_error(key.ref)
 
     def _require_time(self, key: KeyVersion, step: Step) -> None:
+        target_of(step, key.stage)
         waiting = self._waiting_time(key, step)
         if waiting is not None:
             raise waiting.to_error(key.ref)
@@ -522,7 +540,7 @@ _DUE: Final = {
 }
 
 
-def _plans(bench: Bench, settings: KeysTable) -> Mapping[Purpose, Plan]:
+def _plans(bench: Bench, settings: RotationTable) -> Mapping[Purpose, Plan]:
     issuing = IssuingCaPlan(bench)
     return {
         Purpose.LICENCE: LicenceKeyPlan(bench),

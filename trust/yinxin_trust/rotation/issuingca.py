@@ -27,6 +27,7 @@ from yinxin_trust.certification import (
     crl_targets,
     open_authority,
     put_crls,
+    sign_lists,
 )
 from yinxin_trust.directory import touch
 from yinxin_trust.keyinventory import KeyVersion
@@ -37,11 +38,12 @@ from yinxin_trust.rotation.trustkey import published_trust
 from yinxin_trust.rows import milliseconds
 from yinxin_trust.trustlisting import get_anchors, put_anchor
 
+_IN_TRUST_LIST: Final = {"licence", "status", "tls"}
 _LIVING: Final = {Stage.PUBLISHED, Stage.ACTIVE, Stage.RETIRING}
 
 
 class IssuingCaPlan(PlainPlan):
-    """The licence, the status or the TLS CA."""
+    """One of the issuing CAs."""
 
     offline = frozenset({Step.PREPARE, Step.PUBLISH})
     waits_for_verifiers = True
@@ -71,8 +73,9 @@ class IssuingCaPlan(PlainPlan):
 
     def is_public(self, conn: Connection, key: KeyVersion) -> bool:
         """See `Plan.is_public`."""
-        anchors = published_trust(conn, self.bench).anchors
-        return key.chain[0] in getattr(anchors, _name_of(key.ref))
+        anchors, name = published_trust(conn, self.bench).anchors, _name_of(key.ref)
+        # Those of seals, time-stamps and members are reached by their chain to the root.
+        return name not in _IN_TRUST_LIST or key.chain[0] in getattr(anchors, name)
 
     def activate(self, conn: Connection, key: KeyVersion, old: KeyVersion | None) -> Change:
         """See `Plan.activate`: it signs whatever is certified from now on."""
@@ -122,8 +125,8 @@ class IssuingCaPlan(PlainPlan):
         lifetime = crl_lifetime(name)
         if last:
             lifetime = max(lifetime, parse(key.chain[0]).not_after - self.bench.clock.now())
-        crl = self._open(conn, name, key).sign_crl(lifetime=lifetime)
-        lists = {ca_label(name, key.ref.version): crl}
+        label = ca_label(name, key.ref.version)
+        lists = sign_lists(label, self._open(conn, name, key), lifetime=lifetime)
         put_crls(conn, lists, self.bench.clock)
         touch(conn)
         return crl_targets(lists)

@@ -16,15 +16,16 @@ from yinxin_ca.subject import Subject
 from yinxin_proto.error import FailedPreconditionError
 from yinxin_proto.jose import encode_x5c
 from yinxin_proto.keyrecord import KeyPurpose, KeyRecord, KeyState, Pin
+from yinxin_proto.repository import Expiry, RepositoryView
 from yinxin_proto.strict import Json
 from yinxin_proto.trustlist import TrustList
 from yinxin_trust import schema
-from yinxin_trust.certification import crl_for, open_authority, put_evidence
+from yinxin_trust.certification import get_crl_for, open_authority, put_evidence
 from yinxin_trust.directory import touch
 from yinxin_trust.keyinventory import KeyVersion, note
 from yinxin_trust.keystage import Step
 from yinxin_trust.ledger import LICENCES, committed_head, signed_head
-from yinxin_trust.publication import TRUST_TARGET, current_view
+from yinxin_trust.publication import TRUST_TARGET, first_root, reader
 from yinxin_trust.rotation.plan import NOTHING, Bench, Change, PlainPlan, describe
 from yinxin_trust.rows import milliseconds
 from yinxin_trust.status import STATUS_CHAIN, StatusSigner
@@ -35,8 +36,12 @@ _TRUST: Final = Change(trust_list=True)
 
 
 def published_trust(conn: Connection, bench: Bench) -> TrustList:
-    """Return the trust list that is published, verified from the first root on."""
-    return TrustList.parse(current_view(conn, bench.clock.now()).target(TRUST_TARGET))
+    """Return the trust list that is published, verified from the first root on.
+
+    That an online role ran out while nothing was served takes nothing from it.
+    """
+    view = RepositoryView.load(first_root(conn), reader(conn), bench.clock.now(), mode=Expiry.PACK)
+    return TrustList.parse(view.target(TRUST_TARGET))
 
 
 class TrustKeyPlan(PlainPlan):
@@ -57,7 +62,7 @@ class TrustKeyPlan(PlainPlan):
         )
         evidence = None
         if key.ref.purpose is Purpose.LICENCE:
-            evidence = put_evidence(conn, key.chain, crl_for(conn, key.chain), now_ms)
+            evidence = put_evidence(conn, key.chain, get_crl_for(conn, key.chain) or b"", now_ms)
         of_region = key.ref.owner == self.bench.keyring.namespace.code
         row = key_row(
             authority_code="" if of_region else key.ref.owner,

@@ -13,10 +13,10 @@ import grpc
 from sqlalchemy import Connection, select
 
 from yinxin_ca.subject import principal_uri
+from yinxin_proto.certificaterequest import parse_request
 from yinxin_proto.error import ConflictError, PermissionDeniedError
 from yinxin_proto.name import PrincipalName
 from yinxin_proto.strict import Json
-from yinxin_proto.suite import ES256
 from yinxin_proto.v1.administration_pb2 import (
     AssignRoleRequest,
     CreatePrincipalRequest,
@@ -28,6 +28,10 @@ from yinxin_proto.v1.administration_pb2 import (
     PreflightReport,
     Principal,
     Region,
+    RenewCertificateRequest,
+    RenewCertificateResponse,
+    RevokeCertificatesRequest,
+    RevokeCertificatesResponse,
     RunPreflightRequest,
     WithdrawRoleRequest,
 )
@@ -36,6 +40,7 @@ from yinxin_proto.v1.common_pb2 import LocalizedText
 from yinxin_trust import schema
 from yinxin_trust.access import Role
 from yinxin_trust.audit import list_records
+from yinxin_trust.enrolment import PrincipalCertificates
 from yinxin_trust.page import Cursor, PageTokens, page_size_of
 from yinxin_trust.preflight import preflight
 from yinxin_trust.publication import trust_list_version
@@ -43,7 +48,7 @@ from yinxin_trust.registration import Registrar
 from yinxin_trust.rows import RowBatch
 from yinxin_trust.service.admission import Admission, Visit
 from yinxin_trust.service.audit_message import audit_message, read_filter
-from yinxin_trust.service.certificate_request import parse_request
+from yinxin_trust.service.certificate_request import read_reason, read_serial, renewal_message
 from yinxin_trust.service.once import Once
 from yinxin_trust.service.preflight_message import preflight_message
 from yinxin_trust.service.principal_message import (
@@ -76,6 +81,7 @@ class AdministrationServicer(AdministrationServiceServicer):
         self._storage = registrar.storage
         self._namespace = registrar.keyring.namespace
         self._pages = pages
+        self._certificates = PrincipalCertificates(registrar=registrar)
 
     def GetRegion(self, request: GetRegionRequest, context: grpc.ServicerContext) -> Region:
         """Describe the region."""
@@ -127,10 +133,10 @@ class AdministrationServicer(AdministrationServiceServicer):
         """Enrol a principal, and certify its TLS key when a request for it is given."""
         with self._admission.admit(request.context) as visit:
             self._check_new(visit, request)
-            der = request.certificate_request
-            key = visit.form.read("certificate_request", lambda _: parse_request(der, ES256), "")
+            der, name, told = request.certificate_request, request.principal_id, request.principal
+            if der:
+                visit.form.read("certificate_request", lambda _: parse_request(der), "")
             visit.form.check()
-            name, told = request.principal_id, request.principal
 
             def enrol(conn: Connection, _: RowBatch) -> Json:
                 self._registrar.add_principal(
@@ -139,15 +145,61 @@ class AdministrationServicer(AdministrationServiceServicer):
                     display_name=told.display_name.strip(),
                     authority_code=told.authority_code or None,
                 )
-                if key.value is None:
-                    return []
-                chain = self._registrar.certify_principal(name, key.value)
-                return [certificate.hex() for certificate in chain]
+                return self._certify(conn, name, der) if der else []
 
             chain = self._once.run(visit, request, enrol)
             message = self._message(name)
             message.certificate_chain.extend(bytes.fromhex(certificate) for certificate in chain)
             return message
+
+    def RenewCertificate(
+        self, request: RenewCertificateRequest, context: grpc.ServicerContext
+    ) -> RenewCertificateResponse:
+        """Certify the caller's next TLS key."""
+        with self._admission.admit(request.context) as visit:
+            name = visit.form.name("name", PrincipalName.parse, request.name)
+            visit.form.request_id(request.request_id, optional=True)
+            visit.form.check()
+            visit.resource(name.value)
+            principal_id = name.value.id
+            if principal_id != visit.caller.principal_id:
+                raise PermissionDeniedError(
+                    "a principal renews its own certificate, and nobody else's",
+                    reason="OWN_CERTIFICATE",
+                )
+            chain = self._once.run(
+                visit,
+                request,
+                lambda conn, _: self._certify(conn, principal_id, request.certificate_request),
+            )
+            return renewal_message([bytes.fromhex(certificate) for certificate in chain])
+
+    def RevokeCertificates(
+        self, request: RevokeCertificatesRequest, context: grpc.ServicerContext
+    ) -> RevokeCertificatesResponse:
+        """Revoke TLS certificates of a principal."""
+        with self._admission.admit(request.context) as visit:
+            name = visit.form.name("name", PrincipalName.parse, request.name)
+            visit.form.request_id(request.request_id, optional=True)
+            reason = read_reason(visit.form, request.reason)
+            serial = read_serial(visit.form, request.serial_number)
+            visit.form.check()
+            visit.resource(name.value)
+
+            def revoke(conn: Connection, _: RowBatch) -> Json:
+                principal_message(conn, self._namespace, name.value.id)
+                revoked = self._certificates.revoke(
+                    conn, name.value.id, reason=reason.value, serial=serial.value
+                )
+                visit.item_count = len(revoked)
+                return [f"{number:x}" for number in revoked]
+
+            return RevokeCertificatesResponse(serial_numbers=self._once.run(visit, request, revoke))
+
+    def _certify(self, conn: Connection, principal_id: str, request: bytes) -> Json:
+        key = self._certificates.admit(conn, principal_id, request)
+        chain = self._certificates.certify(principal_id, key)
+        return [certificate.hex() for certificate in chain]
 
     def _check_new(self, visit: Visit, request: CreatePrincipalRequest) -> None:
         form, told = visit.form, request.principal

@@ -1,48 +1,53 @@
-"""PKCS#10 requests: a key, with proof that whoever asks has it."""
+"""What the calls about principals' certificates carry, read and put into messages."""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from typing import Final
 
-from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from yinxin_proto.certificate import parse
+from yinxin_proto.crl import RevocationReason
+from yinxin_proto.v1.administration_pb2 import (
+    CertificateRevocationReason as ReasonMessage,
+)
+from yinxin_proto.v1.administration_pb2 import RenewCertificateResponse
+from yinxin_trust.service.form import Field, Form
+from yinxin_trust.service.timestamp import of
 
-from yinxin_proto.error import InvalidArgumentError, MalformedError
-from yinxin_proto.signature import PublicKey, Suite
-
-MAX_REQUEST_BYTES: Final = 8192
-
-
-def parse_request(der: bytes, suite: Suite) -> PublicKey | None:
-    """Return the key that a request proves possession of; None for an empty one.
-
-    Nothing else of it is believed: what the certificate says is the region's.
-
-    Args:
-        der: At most 8 KiB.
-        suite: What the key must be of.
-
-    Raises:
-        InvalidArgumentError: Not such a request, another kind of key, or a
-            signature that does not hold (``CERTIFICATE_REQUEST``).
-    """
-    if not der:
-        return None
-    try:
-        if len(der) > MAX_REQUEST_BYTES:
-            raise ValueError("too long")
-        request = x509.load_der_x509_csr(der)
-        if not request.is_signature_valid:
-            raise ValueError("its signature does not hold")
-        spki = request.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-        return suite.load_public(spki)
-    except (ValueError, TypeError, UnsupportedAlgorithm, MalformedError) as error:
-        raise _refused(suite) from error
+_SERIAL: Final = re.compile(r"[0-9a-f]{1,40}")
+_REASONS: Final[dict[int, RevocationReason]] = {
+    ReasonMessage.Value(f"CERTIFICATE_REVOCATION_REASON_{reason.name}"): reason
+    for reason in (
+        RevocationReason.KEY_COMPROMISE,
+        RevocationReason.AFFILIATION_CHANGED,
+        RevocationReason.SUPERSEDED,
+        RevocationReason.CESSATION_OF_OPERATION,
+    )
+}
 
 
-def _refused(suite: Suite) -> InvalidArgumentError:
-    return InvalidArgumentError(
-        f"a PKCS#10 request in DER is expected, signed by the {suite.name} key that it names",
-        reason="CERTIFICATE_REQUEST",
+def read_reason(form: Form, number: int) -> Field[RevocationReason]:
+    """Read why a certificate is revoked, noting one that there is not."""
+    found = _REASONS.get(number)
+    if found is None:
+        form.refuse("reason", "a reason is expected", "REVOCATION_REASON")
+        return Field()
+    return Field(found)
+
+
+def read_serial(form: Form, text: str) -> Field[int | None]:
+    """Read a serial number; empty for every certificate that is in force."""
+    if not text:
+        return Field(None)
+    if _SERIAL.fullmatch(text) is None:
+        form.refuse("serial_number", "at most 40 hexadecimal digits in lower case", "SERIAL")
+        return Field()
+    return Field(int(text, 16))
+
+
+def renewal_message(chain: Sequence[bytes]) -> RenewCertificateResponse:
+    """Return a new chain, leaf first, as the answer."""
+    return RenewCertificateResponse(
+        certificate_chain=chain, expire_time=of(parse(chain[0]).not_after)
     )

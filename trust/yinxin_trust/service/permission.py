@@ -67,6 +67,9 @@ RULES: Final[dict[str, Rule]] = {
         "AdministrationService/CreatePrincipal": _SECURITY,
         "AdministrationService/AssignRole": _SECURITY,
         "AdministrationService/WithdrawRole": _SECURITY,
+        # The servicer demands that the caller names itself.
+        "AdministrationService/RenewCertificate": _PUBLIC,
+        "AdministrationService/RevokeCertificates": _SECURITY,
         "AdministrationService/ListAuditRecords": _only(Role.AUDITOR),
         "AdministrationService/RunPreflight": _only(Role.SYSTEM_ADMINISTRATOR),
     }.items()
