@@ -29,7 +29,7 @@ from yinxin_proto.sm2provider import provider
 from yinxin_proto.strict import parse_json
 from yinxin_proto.suite import SM2
 from yinxin_trust import schema
-from yinxin_trust.certification import ISSUING, get_crl
+from yinxin_trust.certification import get_crl, issuing_cas
 from yinxin_trust.cipher import cipher_for
 from yinxin_trust.keyoverview import overview
 from yinxin_trust.keystage import Stage
@@ -274,9 +274,10 @@ class Diagnosis:
     def _certificate_ends(self) -> dict[str, datetime]:
         ends: dict[str, datetime] = {}
         with self.region.storage.read() as conn:
-            anchors = get_anchors(conn)
-            for name in ("root", *ISSUING):
-                ends[f"{name}-ca"] = parse(getattr(anchors, name)).not_after
+            ends["root-ca"] = parse(get_anchors(conn).root).not_after
+            for ca in issuing_cas(conn):
+                if ca.key.stage is Stage.ACTIVE:
+                    ends[f"{ca.label}-ca"] = parse(ca.certificate).not_after
             status = parse_json(require_setting(conn, STATUS_CHAIN).encode())
             ends["status-key"] = parse(bytes.fromhex(status[0])).not_after
             k = schema.authority_key.c
@@ -288,7 +289,7 @@ class Diagnosis:
 
     def _revocation_lists(self) -> Iterator[Observation]:
         with self.region.storage.read() as conn:
-            lists = {name: get_crl(conn, name) for name in ISSUING}
+            lists = {ca.label: get_crl(conn, ca.label) for ca in issuing_cas(conn)}
         ends: dict[str, datetime] = {}
         for name, der in lists.items():
             if der is None:

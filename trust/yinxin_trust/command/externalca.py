@@ -56,8 +56,8 @@ def pin(
         with region.storage.write() as conn:
             ExternalCertificates(registrar=region.registrar).pin(conn, authority)
     terminal.record(
-        terminal.text("certificate.pinned", name=_name(authority.chain[0])),
-        [(terminal.text("certificate.fingerprint"), expected.hex())],
+        terminal.text("external.pinned", name=_name(authority.chain[0])),
+        [(terminal.text("external.fingerprint"), expected.hex())],
         style="green",
     )
 
@@ -85,8 +85,8 @@ def request(
         return
     _write(out, pem)
     terminal.record(
-        terminal.text("certificate.requested", path=out),
-        [(terminal.text("certificate.key"), ref)],
+        terminal.text("external.requested", path=out),
+        [(terminal.text("external.key"), ref)],
         style="green",
     )
 
@@ -120,15 +120,15 @@ def install(
                 conn, ref, leaf, pair=pair
             )
     members = [
-        (terminal.text("certificate.key"), str(ref)),
-        (terminal.text("certificate.subject"), _name(found.der)),
-        (terminal.text("certificate.issuer"), _name(found.der, issuer=True)),
-        (terminal.text("certificate.until"), show_moment(found.not_after)),
+        (terminal.text("external.key"), str(ref)),
+        (terminal.text("external.subject"), _name(found.der)),
+        (terminal.text("external.issuer"), _name(found.der, issuer=True)),
+        (terminal.text("external.until"), show_moment(found.not_after)),
     ]
     if pair is not None:
         other = KeyRef(ref.owner, ENCRYPTION[ref.purpose], ref.version)
-        members.append((terminal.text("certificate.pair"), str(other)))
-    terminal.record(terminal.text("certificate.installed"), members, style="green")
+        members.append((terminal.text("external.pair"), str(other)))
+    terminal.record(terminal.text("external.installed"), members, style="green")
 
 
 @app.command("crl")
@@ -147,7 +147,7 @@ def crl(
         region.storage.write() as conn,
     ):
         ExternalCertificates(registrar=region.registrar).put_crl(conn, _crl(_read(file)))
-    terminal.line("certificate.crl")
+    terminal.line("external.crl")
 
 
 def _fingerprint(text: str) -> bytes:

@@ -15,7 +15,7 @@ from yinxin_ca.register import CertificateRecord
 from yinxin_edge.terminal import Terminal
 from yinxin_proto.crl import RevocationReason
 from yinxin_proto.error import InvalidArgumentError, NotFoundError
-from yinxin_trust.certification import AUTHORITIES, ROOT
+from yinxin_trust.certification import ROOT
 from yinxin_trust.command.opening import RegionDirectory, open_region
 from yinxin_trust.command.passphrase import (
     OfflinePassphraseFile,
@@ -51,13 +51,10 @@ def list_(
 ) -> None:
     """List the certificates of this region's authorities."""
     terminal = terminal_of(context)
-    if authority is not None and authority not in AUTHORITIES:
-        raise InvalidArgumentError(
-            f"an authority is one of {', '.join(AUTHORITIES)}", reason="AUTHORITY"
-        )
     passphrases = PassphraseSource(terminal=terminal, file=passphrase_file)
     with open_region(directory, passphrases) as region:
         now = region.clock.now()
+        _check_authority(region, authority)
         found = [
             (name, record)
             for name, record in _records(region, authority)
@@ -130,7 +127,12 @@ def revoke(
     with open_region(directory, passphrases) as region:
         _, record = find_certificate(region, number)
         # The root's list takes the offline key: asked for before anything is recorded.
-        rooted = any(other.spki == record.spki for other in registers_of(region)[ROOT].records())
+        rooted = any(
+            other.spki == record.spki
+            for label, register in registers_of(region).items()
+            if label.partition("-")[0] == ROOT
+            for other in register.records()
+        )
     with open_region(directory, passphrases, offline=rooted) as region:
         touched = {revoke_certificate(region, number, reason).authority}
         if reason is RevocationReason.KEY_COMPROMISE:
@@ -148,6 +150,14 @@ def revoke(
     )
     if also:
         terminal.line("certificate.also", count=also)
+
+
+def _check_authority(region: Region, label: str | None) -> None:
+    labels = registers_of(region)
+    if label is not None and label not in labels:
+        raise InvalidArgumentError(
+            f"an authority is one of {', '.join(labels)}", reason="AUTHORITY"
+        )
 
 
 def _records(region: Region, authority: str | None) -> Iterator[tuple[str, CertificateRecord]]:
