@@ -255,8 +255,8 @@ def test_a_crash_at_any_step_publishes_nothing_by_halves_and_is_gone_on_from(
 
     assert licence_key(region, AUTHORITY).record == proposal.record
     successor = region.keyring.online.signer(KeyRef(AUTHORITY, Purpose.LICENCE, 2))
-    listed = {key.thumbprint for _, key in scene.trust_list().owned_keys()}
-    assert listed == before | {successor.public_key.thumbprint}
+    after = {key.thumbprint for _, key in scene.trust_list().owned_keys()}
+    assert after == before | {successor.public_key.thumbprint}
     # However often it was begun, one key came of it.
     names = [info.ref for info in region.keyring.online.list()]
     assert sum(ref.owner == AUTHORITY for ref in names) == 2
