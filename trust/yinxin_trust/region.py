@@ -329,7 +329,7 @@ class Region:
         region: RegionTable = EXAMPLE,
         server: ServerTable | None = None,
         http: HttpTable | None = None,
-        keys: KeysTable | None = None,
+        rotation: RotationTable | None = None,
         database_url: str = "sqlite://",
     ) -> Self:
         """Found a region that is gone when closed; everything in it is real."""
