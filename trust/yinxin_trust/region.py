@@ -41,7 +41,6 @@ from yinxin_trust.founding import Founder
 from yinxin_trust.holding import Holding
 from yinxin_trust.issuance import Issuance, IssuanceStores
 from yinxin_trust.keyring import Keyring, OfficerRegisterFactory
-from yinxin_trust.keysettings import KeysTable
 from yinxin_trust.keystores import KEYS, StoreMaker, discard_new, keys_in_devices
 from yinxin_trust.ledger import LICENCES
 from yinxin_trust.lifecycle import Lifecycle, LifecycleStores
@@ -338,7 +337,7 @@ class Region:
             region=region,
             server=server or ServerTable(),
             http=http or HttpTable(),
-            keys=keys or KeysTable(),
+            rotation=rotation or RotationTable(),
         )
         foundation = Foundation(
             settings=settings,
