@@ -48,6 +48,7 @@ class Purpose(StrEnum):
     REQUEST = "request"
     STATUS = "status"
     OCSP = "ocsp"
+    TLS_OCSP = "tls-ocsp"
     TIMESTAMP = "timestamp"
     LOG = "log"
     LOG_COSIGNER = "log-cosigner"

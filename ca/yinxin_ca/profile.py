@@ -133,7 +133,11 @@ TLS_CA_CROSS: Final = Profile(
     name="tls-ca-cross",
     validity=3 * _YEAR,
     key_usage=_SIGNS_CERTIFICATES,
-    purposes=(CertificatePurpose.TLS_SERVER, CertificatePurpose.TLS_CLIENT),
+    purposes=(
+        CertificatePurpose.TLS_SERVER,
+        CertificatePurpose.TLS_CLIENT,
+        CertificatePurpose.OCSP_SIGNING,
+    ),
     path_length=0,
 )
 """The successor of a TLS CA, certified by its predecessor: who trusts only that
@@ -274,6 +278,7 @@ PROFILES: Final = {
         LICENCE_CA,
         STATUS_CA,
         TLS_CA,
+        TLS_CA_CROSS,
         SEAL_CA,
         TIMESTAMP_CA,
         MEMBER_CA,

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import IntEnum
-from hashlib import sha256
+from hashlib import sha256, sha512
 from typing import Final
 
 from asn1crypto import algos, cms, core, tsp
@@ -32,6 +32,7 @@ from yinxin_proto.timestamp import (
     DIGESTS,
     POLICY,
     SHA256,
+    SHA512,
     SM3,
     TimestampRequest,
     parse_request,
@@ -44,6 +45,8 @@ _SHA_2: Final = frozenset(DIGESTS) - {SM3}
 _SUITE_DIGESTS: Final[dict[str, tuple[str, Callable[[bytes], bytes]]]] = {
     "ES256": (SHA256, lambda data: sha256(data).digest()),
     "SM2": (SM3, sm3),
+    # RFC 9882 §3.1: a digest no weaker than the key.
+    "ML-DSA-65": (SHA512, lambda data: sha512(data).digest()),
 }
 """The digest that each suite's signatures take."""
 

@@ -39,11 +39,12 @@ def sm3(data: bytes) -> bytes:
 
 
 SHA256: Final = "2.16.840.1.101.3.4.2.1"
+SHA512: Final = "2.16.840.1.101.3.4.2.3"
 SM3: Final = "1.2.156.10197.1.401"
 DIGESTS: Final[dict[str, tuple[int, Digest]]] = {
     SHA256: (32, lambda data: sha256(data).digest()),
     "2.16.840.1.101.3.4.2.2": (48, lambda data: sha384(data).digest()),
-    "2.16.840.1.101.3.4.2.3": (64, lambda data: sha512(data).digest()),
+    SHA512: (64, lambda data: sha512(data).digest()),
     SM3: (32, sm3),
 }
 """Digests that may be time-stamped: their OIDs, sizes and functions. No SHA-1."""

@@ -14,7 +14,7 @@ from typing import Final
 from cryptography import x509
 
 from yinxin_proto import certificate as x509_format
-from yinxin_proto.certificate import Certificate, CertificatePurpose, verify_chain
+from yinxin_proto.certificate import Certificate, CertificatePurpose, SuiteOf, verify_chain
 from yinxin_proto.der import content, dotted, elements, integer, split
 from yinxin_proto.error import MalformedError, VerificationError
 from yinxin_proto.signature import Suite
@@ -71,7 +71,7 @@ def verify_token(
     imprint: Imprint,
     *,
     anchor: Certificate,
-    suite: Suite,
+    suite: Suite | SuiteOf,
     certificates: tuple[bytes, ...] = (),
     nonce: int | None = None,
 ) -> Timestamp:
@@ -84,7 +84,7 @@ def verify_token(
         token: DER ContentInfo.
         imprint: The digest that it must be about.
         anchor: A certificate above the authority's, which the caller trusts.
-        suite: Of every key in the chain.
+        suite: Of every key in the chain, or what tells the suite of each.
         certificates: DER certificates that the token may lack.
         nonce: What the request carried, for a fresh token.
 
@@ -109,7 +109,7 @@ def verify_token(
     signer = signed.signer_among(known)
     _check_purpose(signer)
     verify_chain(_path(signer, known, anchor), anchor, suite, at=said.at)
-    signed.check(signer, suite)
+    signed.check(signer, suite(signer) if callable(suite) else suite)
     return said
 
 

@@ -14,6 +14,7 @@ from yinxin.credentials import Credentials
 from yinxin.issuance import IssuanceCalls
 from yinxin.lifecycle import LifecycleCalls
 from yinxin.log import LogCalls
+from yinxin.renewal import RenewalCalls
 from yinxin.repository import RepositoryCalls
 from yinxin.session import Session
 from yinxin.subject import SubjectCalls
@@ -35,6 +36,7 @@ class Client(
     SubjectCalls,
     LogCalls,
     RepositoryCalls,
+    RenewalCalls,
 ):
     """Every call that a region answers; made by `connect`.
 

@@ -22,6 +22,14 @@ from pathlib import Path
 from typing import Final, Self
 
 from yinxin.approvalarchive import FOLDER as APPROVALS
+from yinxin.credentialsfile import (
+    APPROVAL_KEY,
+    CERTIFICATE,
+    PRIVATE_KEY,
+    REGION,
+    TLS_ANCHOR,
+    finish_renewal,
+)
 from yinxin.privatekeyfile import read_private_key
 from yinxin_edge.libcrypto import choose_libcrypto
 from yinxin_edge.tls import TlsIdentity
@@ -37,11 +45,6 @@ from yinxin_proto.number import is_credit_code
 from yinxin_proto.strict import Json, parse_json_object
 from yinxin_proto.suite import Signer, load_private
 
-CERTIFICATE: Final = "client.crt"
-PRIVATE_KEY: Final = "client.key"
-TLS_ANCHOR: Final = "tls-anchor.crt"
-REGION: Final = "region.json"
-APPROVAL_KEY: Final = "approval.key"
 MAX_FILE_BYTES: Final = 1 << 16
 
 Passphrase = str | Callable[[], str] | None
@@ -141,6 +144,7 @@ class Credentials:
         """
         choose_libcrypto()
         folder = Path(directory)
+        finish_renewal(folder)
         violations: list[Violation] = []
         members = _region_members(folder, violations)
         files = {

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 
 from sqlalchemy import select
 
 from support.licensed_authority import LicensedAuthority
 from support.served_region import PASSPHRASE, call
+from yinxin_ca.authority import to_pem
 from yinxin_trust import schema
 from yinxin_trust.region import Region
+from yinxin_trust.trustlisting import get_anchors
 
 MARKET = "11350302MBYY00011H"
 """Credit code of an invented authority."""
@@ -64,3 +67,56 @@ def test_a_certificate_comes_from_outside(tmp_path: Path) -> None:
         ("Console/ImportRevocationList", "OK", ""),
         ("Console/InstallCertificate", "INVALID_ARGUMENT", "CERTIFICATE_PAIR"),
     ]
+
+
+def test_a_province_certifies_the_licence_ca_of_a_city(tmp_path: Path) -> None:
+    province, city = tmp_path / "province", tmp_path / "city"
+    named = ("--code", "350000", "--domain", "fujian.example", "--name", "虚构省")
+    assert call("region", "init", str(province), *named, "--suite", "ES256").returncode == 0
+    assert call("region", "init", str(city), *FOUNDING, "--suite", "ES256").returncode == 0
+    with Region.open(city, passphrase=PASSPHRASE) as region, region.storage.read() as conn:
+        anchors = get_anchors(conn)
+    first, csr, out = tmp_path / "ca.pem", tmp_path / "ca.csr", tmp_path / "cross.pem"
+    first.write_bytes(to_pem([anchors.licence]))
+    words = ("certificate", "request", str(city), "350300.licence-ca.1", "--out", str(csr))
+    assert call(*words).returncode == 0
+    cross = ("certificate", "cross", str(province), str(first), "--request", str(csr))
+    done = call(*cross, "--out", str(out))
+    assert done.returncode == 0, done.stderr
+    with Region.open(province, passphrase=PASSPHRASE) as region, region.storage.read() as conn:
+        root = get_anchors(conn).root
+    (tmp_path / "root.pem").write_bytes(to_pem([root]))
+    checked = subprocess.run(
+        ["openssl", "verify", "-x509_strict", "-CAfile", "root.pem", "cross.pem"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert checked.returncode == 0, checked.stderr
+
+    # Another's request: the one who asks must have the CA's key.
+    other = ("certificate", "request", str(province), "350000.licence-ca.1", "--out", str(csr))
+    assert call(*other).returncode == 0
+    refused = call(*cross)
+    assert refused.returncode == 65
+    assert "PROOF_OF_POSSESSION" in refused.stderr
+    assert _audited(province)[-1] == (
+        "Console/CrossCertify",
+        "INVALID_ARGUMENT",
+        "PROOF_OF_POSSESSION",
+    )
+
+
+def test_a_principals_certificates_are_revoked_at_the_machine(tmp_path: Path) -> None:
+    directory = tmp_path / "region"
+    assert call("region", "init", str(directory), *FOUNDING, "--suite", "ES256").returncode == 0
+    added = call("principal", "add", str(directory), "--id", "hall", "--role", "verifier")
+    assert added.returncode == 0, added.stderr
+    revoke = ("principal", "revoke", str(directory), "--id", "hall", "--reason", "key-compromise")
+    done = call(*revoke)
+    assert done.returncode == 0, done.stderr
+    unknown = call("principal", "revoke", str(directory), "--id", "no", "--reason", "superseded")
+    assert unknown.returncode == 77
+    told = [(outcome, reason) for method, outcome, reason in _audited(directory)]
+    assert told == [("OK", ""), ("PERMISSION_DENIED", "PRINCIPAL_UNKNOWN")]

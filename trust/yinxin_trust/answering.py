@@ -12,7 +12,6 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import partial
 from typing import Final, Generic, TypeVar
 
 from yinxin_ca.authority import CertificateAuthority
@@ -26,6 +25,7 @@ from yinxin_proto.certificate import Certificate, parse
 from yinxin_proto.error import YinxinError
 from yinxin_proto.signature import PublicKey
 from yinxin_trust.certification import IssuingCa, issuing_cas, open_authority
+from yinxin_trust.keyring import Keyring
 from yinxin_trust.keystage import Stage
 from yinxin_trust.region import Region
 from yinxin_trust.storage import get_setting, put_setting
@@ -127,31 +127,33 @@ class Answering:
 
     def _delegate(self) -> tuple[Delegation, ...]:
         region = self._region
-        signer = region.keyring.signer(Purpose.OCSP)
         with region.storage.read() as conn:
             # Who lost its key signs no responder: its last list speaks for it.
             cas = [ca for ca in issuing_cas(conn) if ca.key.stage is not Stage.DESTROYED]
-        own = partial(
-            OwnCertificate,
-            region=region,
+            keyring = region.keyring.at(conn)
+        return tuple(self._delegation(keyring, ca) for ca in cas)
+
+    def _delegation(self, keyring: Keyring, ca: IssuingCa) -> Delegation:
+        # A responder's key is of its authority's suite, and TLS has its own everywhere.
+        signer = keyring.signer(Purpose.TLS_OCSP if ca.name == "tls" else Purpose.OCSP)
+        own = OwnCertificate(
+            region=self._region,
+            authority=ca,
             profile=OCSP_RESPONDER,
             common_name="OCSP responder",
             key=signer.public_key,
         )
-        return tuple(
-            Delegation(
-                issuer=parse(ca.certificate),
-                register=region.foundation.registers(ca.label),
-                responder=own(authority=ca).current(),
-                signer=signer,
-            )
-            for ca in cas
+        return Delegation(
+            issuer=parse(ca.certificate),
+            register=self._region.foundation.registers(ca.label),
+            responder=own.current(),
+            signer=signer,
         )
 
     def _stamper(self) -> TimestampAuthority:
         region = self._region
-        signer = region.keyring.signer(Purpose.TIMESTAMP)
         with region.storage.read() as conn:
+            signer = region.keyring.at(conn).signer(Purpose.TIMESTAMP)
             above = get_anchors(conn).timestamp
             issuer = next(ca for ca in issuing_cas(conn) if ca.certificate == above)
         own = OwnCertificate(

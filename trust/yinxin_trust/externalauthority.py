@@ -17,10 +17,11 @@ from sqlalchemy import Connection, select, update
 from yinxin_ca.envelope import Opener, parse_envelope
 from yinxin_ca.externalca import ExternalAuthority, Use, check_pair
 from yinxin_ca.keystore import KeyAdopter, KeyRef, Purpose
-from yinxin_ca.profile import CROSS_LICENCE_CA
+from yinxin_ca.profile import CROSS_LICENCE_CA, Profile
 from yinxin_ca.request import make_request
 from yinxin_ca.subject import Subject
 from yinxin_proto.certificate import Certificate, CertificatePurpose, parse
+from yinxin_proto.certificaterequest import parse_request
 from yinxin_proto.crl import parse_crl
 from yinxin_proto.error import (
     AlreadyExistsError,
@@ -93,7 +94,46 @@ class ExternalCertificates:
             raise AlreadyExistsError(
                 "this authority is pinned already", reason="EXTERNAL_CA_EXISTS"
             )
-        suite = suite_of(issuing.spki)
+        cross = self._cross(conn, issuing, _PROFILE)
+        members: dict[str, Json] = {
+            "chain": [b64url_encode(der) for der in authority.chain],
+            "fingerprint": b64url_encode(authority.fingerprint),
+        }
+        name = issuing.fingerprint.hex()[:32]
+        put_setting(conn, f"{AUTHORITY_PREFIX}{name}", canonical_json(members).decode())
+        put_setting(conn, f"{CROSS_PREFIX}{name}", cross.hex())
+        registrar.publish_trust(conn)
+
+    def cross(self, conn: Connection, certificate: bytes, request: bytes) -> bytes:
+        """Certify another region's licence CA under our root, at its own request.
+
+        Needs the offline keys. Nobody is trusted by it here: the certificate is
+        for those who pin our root, and whose trust list names that CA.
+
+        Args:
+            conn: Reads the anchors.
+            certificate: The CA's first certificate, DER.
+            request: DER PKCS#10 signed with the CA's key.
+
+        Raises:
+            InvalidArgumentError: The request is of another key, or does not
+                prove possession (``PROOF_OF_POSSESSION``); and as
+                `CertificateAuthority.cross_certify`.
+            FailedPreconditionError: The offline store is not open.
+        """
+        other = parse(certificate)
+        suite = suite_of(other.spki)
+        asked = parse_request(request)
+        if suite is None or asked.spki != other.spki:
+            raise InvalidArgumentError(
+                "the request is not signed with the key of the certificate",
+                reason="PROOF_OF_POSSESSION",
+            )
+        asked.check_possession(suite)
+        return self._cross(conn, other, CROSS_LICENCE_CA)
+
+    def _cross(self, conn: Connection, other: Certificate, profile: Profile) -> bytes:
+        registrar, suite = self.registrar, suite_of(other.spki)
         if suite is None:
             raise VerificationError("the authority's key is of no suite", reason="CHAIN_ALGORITHM")
         root = open_authority(
@@ -104,17 +144,8 @@ class ExternalCertificates:
             clock=registrar.clock,
             entropy=registrar.entropy,
         )
-        cross = root.cross_certify(
-            issuing.der, profile=_PROFILE, public_key=suite.load_public(issuing.spki)
-        )
-        members: dict[str, Json] = {
-            "chain": [b64url_encode(der) for der in authority.chain],
-            "fingerprint": b64url_encode(authority.fingerprint),
-        }
-        name = issuing.fingerprint.hex()[:32]
-        put_setting(conn, f"{AUTHORITY_PREFIX}{name}", canonical_json(members).decode())
-        put_setting(conn, f"{CROSS_PREFIX}{name}", cross.hex())
-        registrar.publish_trust(conn)
+        key = suite.load_public(other.spki)
+        return root.cross_certify(other.der, profile=profile, public_key=key)
 
     def pinned(self, conn: Connection) -> tuple[ExternalAuthority, ...]:
         """Return the authorities that are pinned."""
@@ -131,9 +162,13 @@ class ExternalCertificates:
             NotFoundError: No such authority (``AUTHORITY``), or no licence key
                 of that version (``KEY_NOT_FOUND``).
         """
+        store = self.registrar.keyring.online
+        if ref.purpose is Purpose.LICENCE_CA:
+            # For another root's cross-certificate, whose name is the first one's.
+            name = Subject(organisation=self.registrar.keyring.namespace.name)
+            return make_request(store.signer(ref), subject=name)
         self._use(ref)
         subject = self._subject(conn, ref)
-        store = self.registrar.keyring.online
         if ref.purpose is Purpose.SEAL and ref not in {info.ref for info in store.list()}:
             store.generate(ref, self.registrar.suite)
         return make_request(store.signer(ref), subject=subject)

@@ -25,6 +25,7 @@ from yinxin_trust.catalogue import LicenceType, add_type, builtin_types
 from yinxin_trust.certification import (
     AUTHORITIES,
     RegisterFactory,
+    crl_lifetime,
     crl_targets,
     found_authorities,
     open_authority,
@@ -194,7 +195,7 @@ class Founder:
                 clock=self.clock,
                 entropy=self.entropy,
             )
-            crls |= sign_lists(name, authority)
+            crls |= sign_lists(name, authority, lifetime=crl_lifetime(name))
         return crls
 
 

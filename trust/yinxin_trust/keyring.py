@@ -39,6 +39,7 @@ ONLINE: Final = (
     Purpose.MEMBER_CA,
     Purpose.STATUS,
     Purpose.OCSP,
+    Purpose.TLS_OCSP,
     Purpose.TIMESTAMP,
     Purpose.TLS_SERVER,
     Purpose.TUF_SNAPSHOT,

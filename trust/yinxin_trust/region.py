@@ -57,6 +57,7 @@ from yinxin_trust.rotation.engine import Interruption, Rotation, uninterrupted
 from yinxin_trust.rotation.plan import Bench
 from yinxin_trust.sequencer import Sequencer
 from yinxin_trust.settings import (
+    HttpTable,
     RegionTable,
     RotationTable,
     ServerTable,
@@ -327,12 +328,18 @@ class Region:
         *,
         region: RegionTable = EXAMPLE,
         server: ServerTable | None = None,
+        http: HttpTable | None = None,
         keys: KeysTable | None = None,
         database_url: str = "sqlite://",
     ) -> Self:
         """Found a region that is gone when closed; everything in it is real."""
         clock, entropy = clock or SystemClock(), entropy or SystemEntropy()
-        settings = Settings(region=region, server=server or ServerTable(), keys=keys or KeysTable())
+        settings = Settings(
+            region=region,
+            server=server or ServerTable(),
+            http=http or HttpTable(),
+            keys=keys or KeysTable(),
+        )
         foundation = Foundation(
             settings=settings,
             storage=Storage(Database.open(database_url)),

@@ -13,7 +13,7 @@ from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command
 
 from yinxin import __version__
-from yinxin.command import change, holding, issue, log, officer, verify
+from yinxin.command import change, holding, issue, log, officer, renew, verify
 from yinxin.command.plugin import Plugins, find_plugins
 from yinxin_edge.terminal import SHARED, ExitStatus, Language, Terminal, Texts, localise, run
 from yinxin_edge.terminal.help import Command
@@ -33,6 +33,7 @@ _ORDER: Final = (
     "verify",
     "pack",
     "log",
+    "renew",
     "doctor",
 )
 
@@ -69,6 +70,7 @@ def _application() -> typer.Typer:
     change.register(licence)
     application.add_typer(licence, name="licence")
     verify.register(application)
+    renew.register(application)
     logs = typer.Typer(no_args_is_help=True)
     log.register(logs)
     application.add_typer(logs, name="log")

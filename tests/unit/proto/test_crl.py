@@ -189,11 +189,52 @@ _PARTIAL = x509.IssuingDistributionPoint(
 )
 
 
+_HERE = x509.UniformResourceIdentifier("http://licences.example.cn/crl/a-s1.crl")
+
+
+def _scope(**limits: object) -> x509.IssuingDistributionPoint:
+    arguments: dict[str, object] = {
+        "full_name": [_HERE],
+        "relative_name": None,
+        "only_contains_user_certs": False,
+        "only_contains_ca_certs": False,
+        "only_some_reasons": None,
+        "indirect_crl": False,
+        "only_contains_attribute_certs": False,
+    }
+    return x509.IssuingDistributionPoint(**arguments | limits)  # type: ignore[arg-type]
+
+
+def test_a_shard_speaks_for_certificates_that_name_it_alone(
+    region: Hierarchy, issuer: Certificate
+) -> None:
+    region.locate_licences(shards=2)
+    leaf = parse(region.licence_certificate())
+    own, other = leaf.crl_urls[0], leaf.crl_urls[0].replace(".crl", "0.crl")
+    for url, covers in ((own, True), (other, False)):
+        scope = _scope(full_name=[x509.UniformResourceIdentifier(url)])
+        listed = parse_crl(_build(region, extensions=((scope, True),))).verify(issuer, suite=ES256)
+        assert listed.addresses == (url,)
+        assert listed.covers(leaf) is covers
+    complete = parse_crl(_build(region)).verify(issuer, suite=ES256)
+    assert complete.covers(leaf)
+    assert not complete.covers(parse(region.status_certificate()))
+
+
 @pytest.mark.parametrize(
     "extension",
     [
-        (x509.DeltaCRLIndicator(1), True),
+        # Not critical: who does not know it would take the shard for the whole.
+        (_scope(), False),
+        (_scope(only_contains_user_certs=True), True),
+        (_scope(only_contains_ca_certs=True), True),
+        (_scope(indirect_crl=True), True),
+        (_scope(only_some_reasons=frozenset({x509.ReasonFlags.key_compromise})), True),
+        (_scope(full_name=[x509.DirectoryName(x509.Name([]))]), True),
+        (_scope(full_name=[_HERE, x509.DNSName("a.example")]), True),
+        (_scope(full_name=[_HERE] * 9), True),
         (x509.DeltaCRLIndicator(1), False),
+        (x509.DeltaCRLIndicator(1), True),
         (_PARTIAL, True),
         (_PARTIAL, False),
         (x509.UnrecognizedExtension(x509.ObjectIdentifier("1.2.3"), b"\x05\x00"), True),

@@ -10,6 +10,7 @@ import typer
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from yinxin_ca.authority import to_pem
 from yinxin_ca.externalca import ExternalAuthority
 from yinxin_ca.keystore import KeyRef
 from yinxin_ca.request import request_pem
@@ -131,6 +132,40 @@ def install(
     terminal.record(terminal.text("external.installed"), members, style="green")
 
 
+@app.command("cross")
+def cross(
+    context: typer.Context,
+    directory: RegionDirectory,
+    ca: Annotated[Path, typer.Argument(metavar="CA", show_default=False)],
+    request_file: Annotated[Path, typer.Option("--request", metavar="CSR", show_default=False)],
+    out: Annotated[Path | None, typer.Option("--out", metavar="FILE", show_default=False)] = None,
+    passphrase_file: PassphraseFile = None,
+    offline_passphrase_file: OfflinePassphraseFile = None,
+) -> None:
+    """Certify another licence CA under our root; needs the offline keys."""
+    terminal = terminal_of(context)
+    passphrases = PassphraseSource(
+        terminal=terminal, file=passphrase_file, offline_file=offline_passphrase_file
+    )
+    with (
+        open_region(directory, passphrases, offline=True) as region,
+        audited(region, "CrossCertify", "externalAuthorities"),
+    ):
+        first, asked = _certificates(ca)[0], _request(_read(request_file))
+        with region.storage.read() as conn:
+            made = ExternalCertificates(registrar=region.registrar).cross(conn, first, asked)
+    pem = to_pem([made])
+    if out is None:
+        terminal.plain(pem.decode("ascii").rstrip())
+        return
+    _write(out, pem)
+    terminal.record(
+        terminal.text("external.crossed", path=out),
+        [(terminal.text("external.subject"), _name(made))],
+        style="green",
+    )
+
+
 @app.command("crl")
 def crl(
     context: typer.Context,
@@ -182,6 +217,17 @@ def _certificates(path: Path) -> tuple[bytes, ...]:
             f"{path} holds no certificate in PEM or DER", reason="CERTIFICATE_FILE"
         ) from None
     return tuple(found.public_bytes(Encoding.DER) for found in listed)
+
+
+def _request(content: bytes) -> bytes:
+    if b"-----BEGIN" not in content:
+        return content
+    try:
+        return x509.load_pem_x509_csr(content).public_bytes(Encoding.DER)
+    except ValueError:
+        raise ConfigurationError(
+            "the file holds no certificate request in PEM or DER", reason="CERTIFICATE_FILE"
+        ) from None
 
 
 def _crl(content: bytes) -> bytes:

@@ -15,7 +15,7 @@ from yinxin_ca.register import CertificateRecord
 from yinxin_edge.terminal import Terminal
 from yinxin_proto.crl import RevocationReason
 from yinxin_proto.error import InvalidArgumentError, NotFoundError
-from yinxin_trust.certification import AUTHORITIES, ROOT
+from yinxin_trust.certification import ROOT
 from yinxin_trust.command.opening import RegionDirectory, open_region
 from yinxin_trust.command.passphrase import (
     OfflinePassphraseFile,
@@ -23,14 +23,17 @@ from yinxin_trust.command.passphrase import (
     PassphraseSource,
 )
 from yinxin_trust.command.speech import terminal_of
-from yinxin_trust.region import Region
+from yinxin_trust.region import Region, file_registers
 from yinxin_trust.revocation import (
     find_certificate,
+    find_in,
     publish_revocations,
+    registers_in,
     registers_of,
     revoke_certificate,
     revoke_certificates_of_key,
 )
+from yinxin_trust.settings import load_settings
 
 app: Final = typer.Typer(no_args_is_help=True, add_completion=False)
 
@@ -51,13 +54,10 @@ def list_(
 ) -> None:
     """List the certificates of this region's authorities."""
     terminal = terminal_of(context)
-    if authority is not None and authority not in AUTHORITIES:
-        raise InvalidArgumentError(
-            f"an authority is one of {', '.join(AUTHORITIES)}", reason="AUTHORITY"
-        )
     passphrases = PassphraseSource(terminal=terminal, file=passphrase_file)
     with open_region(directory, passphrases) as region:
         now = region.clock.now()
+        _check_authority(region, authority)
         found = [
             (name, record)
             for name, record in _records(region, authority)
@@ -127,10 +127,16 @@ def revoke(
         terminal=terminal, file=passphrase_file, offline_file=offline_passphrase_file
     )
     number, also = _number(serial), 0
-    with open_region(directory, passphrases) as region:
-        _, record = find_certificate(region, number)
-        # The root's list takes the offline key: asked for before anything is recorded.
-        rooted = any(other.spki == record.spki for other in registers_of(region)[ROOT].records())
+    load_settings(directory)
+    registers = registers_in(file_registers(directory))
+    _, record = find_in(registers, number)
+    # The root's list takes the offline key: asked for before anything is recorded.
+    rooted = any(
+        other.spki == record.spki
+        for label, register in registers.items()
+        if label.partition("-")[0] == ROOT
+        for other in register.records()
+    )
     with open_region(directory, passphrases, offline=rooted) as region:
         touched = {revoke_certificate(region, number, reason).authority}
         if reason is RevocationReason.KEY_COMPROMISE:
@@ -148,6 +154,14 @@ def revoke(
     )
     if also:
         terminal.line("certificate.also", count=also)
+
+
+def _check_authority(region: Region, label: str | None) -> None:
+    labels = registers_of(region)
+    if label is not None and label not in labels:
+        raise InvalidArgumentError(
+            f"an authority is one of {', '.join(labels)}", reason="AUTHORITY"
+        )
 
 
 def _records(region: Region, authority: str | None) -> Iterator[tuple[str, CertificateRecord]]:

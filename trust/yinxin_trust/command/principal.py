@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Final
 
 import typer
 
 from yinxin_ca.subject import principal_uri
+from yinxin_proto.crl import RevocationReason
+from yinxin_proto.error import InvalidArgumentError
 from yinxin_trust.access import Role, check_exclusive
 from yinxin_trust.command.clientfolder import CLIENTS, Client, ClientFolder
+from yinxin_trust.command.console import audited
 from yinxin_trust.command.enrolment import enrol
 from yinxin_trust.command.opening import RegionDirectory, open_region
 from yinxin_trust.command.passphrase import PassphraseFile, PassphraseSource
 from yinxin_trust.command.speech import terminal_of
+from yinxin_trust.enrolment import PrincipalCertificates
 
 app: Final = typer.Typer(no_args_is_help=True, add_completion=False)
 
@@ -88,6 +93,55 @@ def enable(
 ) -> None:
     """Let a stopped principal call again."""
     _set_enabled(context, directory, principal_id, passphrase_file, enabled=True)
+
+
+class Reason(StrEnum):
+    """Why certificates are revoked (RFC 5280 §5.3.1)."""
+
+    KEY_COMPROMISE = "key-compromise"
+    AFFILIATION_CHANGED = "affiliation-changed"
+    SUPERSEDED = "superseded"
+    CESSATION_OF_OPERATION = "cessation-of-operation"
+
+
+@app.command("revoke")
+def revoke(
+    context: typer.Context,
+    directory: RegionDirectory,
+    principal_id: _KnownId,
+    reason: Annotated[Reason, typer.Option("--reason", show_default=False)],
+    serial: Annotated[
+        str | None, typer.Option("--serial", metavar="HEX", show_default=False)
+    ] = None,
+    passphrase_file: PassphraseFile = None,
+) -> None:
+    """Revoke a principal's certificates; in force within a second, on every worker."""
+    terminal = terminal_of(context)
+    passphrases = PassphraseSource(terminal=terminal, file=passphrase_file)
+    with (
+        open_region(directory, passphrases) as region,
+        audited(region, "RevokeCertificates", f"principals/{principal_id}"),
+        region.storage.write() as conn,
+    ):
+        region.directory.snapshot(conn).principal(principal_id)
+        revoked = PrincipalCertificates(registrar=region.registrar).revoke(
+            conn,
+            principal_id,
+            reason=RevocationReason[reason.name],
+            serial=None if serial is None else _serial(serial),
+        )
+    members = [(terminal.text("principal.serial"), f"{number:x}") for number in revoked]
+    title = terminal.text("principal.revoked", name=principal_id, count=len(revoked))
+    terminal.record(title, members, style="green")
+
+
+def _serial(text: str) -> int:
+    try:
+        return int(text.replace(":", ""), 16)
+    except ValueError:
+        raise InvalidArgumentError(
+            "a serial number is given in hexadecimal", reason="SERIAL"
+        ) from None
 
 
 def _set_enabled(

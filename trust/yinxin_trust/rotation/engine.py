@@ -53,9 +53,9 @@ from yinxin_trust.publication import Publication
 from yinxin_trust.registration import Registrar
 from yinxin_trust.repositorykeys import DELEGATED_PURPOSES, TOP_LEVEL_PURPOSES
 from yinxin_trust.rotation.event import KeyEvents
-from yinxin_trust.rotation.issuingca import IssuingCaPlan
+from yinxin_trust.rotation.issuingca import IssuingCaPlan, ServiceCaPlan
 from yinxin_trust.rotation.logkey import LogKeyPlan, log_number_of
-from yinxin_trust.rotation.plan import Bench, Change, Plan
+from yinxin_trust.rotation.plan import Bench, Change, PlainPlan, Plan
 from yinxin_trust.rotation.repositorykey import RepositoryKeyPlan
 from yinxin_trust.rotation.secretkey import IndexKeyPlan, KeyEncryptionPlan
 from yinxin_trust.rotation.serverkey import ServerKeyPlan
@@ -541,7 +541,7 @@ _DUE: Final = {
 
 
 def _plans(bench: Bench, settings: RotationTable) -> Mapping[Purpose, Plan]:
-    issuing = IssuingCaPlan(bench)
+    issuing, service = IssuingCaPlan(bench), ServiceCaPlan(bench)
     return {
         Purpose.LICENCE: LicenceKeyPlan(bench),
         Purpose.APPROVAL: ApprovalKeyPlan(bench),
@@ -550,6 +550,13 @@ def _plans(bench: Bench, settings: RotationTable) -> Mapping[Purpose, Plan]:
         Purpose.LICENCE_CA: issuing,
         Purpose.STATUS_CA: issuing,
         Purpose.TLS_CA: issuing,
+        Purpose.SEAL_CA: service,
+        Purpose.TIMESTAMP_CA: service,
+        Purpose.MEMBER_CA: service,
+        # Certified anew by whoever answers with them, once they are active.
+        Purpose.OCSP: PlainPlan(bench),
+        Purpose.TLS_OCSP: PlainPlan(bench),
+        Purpose.TIMESTAMP: PlainPlan(bench),
         Purpose.TLS_SERVER: ServerKeyPlan(bench),
         Purpose.KEK: KeyEncryptionPlan(bench, settings.settle),
         Purpose.INDEX_HMAC: IndexKeyPlan(bench, settings.settle),

@@ -25,6 +25,7 @@ from yinxin_trust.certification import (
     ca_label,
     crl_lifetime,
     crl_targets,
+    get_crl,
     open_authority,
     put_crls,
     sign_lists,
@@ -33,12 +34,11 @@ from yinxin_trust.directory import touch
 from yinxin_trust.keyinventory import KeyVersion
 from yinxin_trust.keyring import ISSUING_CA
 from yinxin_trust.keystage import Stage, Step
-from yinxin_trust.rotation.plan import Change, PlainPlan, describe
+from yinxin_trust.rotation.plan import NOTHING, Change, PlainPlan, describe
 from yinxin_trust.rotation.trustkey import published_trust
 from yinxin_trust.rows import milliseconds
 from yinxin_trust.trustlisting import get_anchors, put_anchor
 
-_IN_TRUST_LIST: Final = {"licence", "status", "tls"}
 _LIVING: Final = {Stage.PUBLISHED, Stage.ACTIVE, Stage.RETIRING}
 
 
@@ -73,9 +73,8 @@ class IssuingCaPlan(PlainPlan):
 
     def is_public(self, conn: Connection, key: KeyVersion) -> bool:
         """See `Plan.is_public`."""
-        anchors, name = published_trust(conn, self.bench).anchors, _name_of(key.ref)
-        # Those of seals, time-stamps and members are reached by their chain to the root.
-        return name not in _IN_TRUST_LIST or key.chain[0] in getattr(anchors, name)
+        anchors = published_trust(conn, self.bench).anchors
+        return key.chain[0] in getattr(anchors, _name_of(key.ref))
 
     def activate(self, conn: Connection, key: KeyVersion, old: KeyVersion | None) -> Change:
         """See `Plan.activate`: it signs whatever is certified from now on."""
@@ -130,6 +129,40 @@ class IssuingCaPlan(PlainPlan):
         put_crls(conn, lists, self.bench.clock)
         touch(conn)
         return crl_targets(lists)
+
+
+class ServiceCaPlan(IssuingCaPlan):
+    """The seal, the time-stamp or the member CA: no verdict on a licence needs it.
+
+    So it is not in the trust list; its certificate and list are served.
+    """
+
+    offline = frozenset({Step.PREPARE})
+    waits_for_verifiers = False
+
+    def publish(self, conn: Connection, key: KeyVersion) -> Change:
+        """See `Plan.publish`: a revocation list from its first day."""
+        self._sign_list(conn, key)
+        return NOTHING
+
+    def is_public(self, conn: Connection, key: KeyVersion) -> bool:
+        """See `Plan.is_public`."""
+        return get_crl(conn, ca_label(_name_of(key.ref), key.ref.version)) is not None
+
+    def needed(self, conn: Connection, old: KeyVersion) -> str | None:
+        """See `Plan.needed`: what it certified is known to its register alone."""
+        label = ca_label(_name_of(old.ref), old.ref.version)
+        now = self.bench.clock.now()
+        alive = any(
+            record.der is not None and record.read().not_after >= now
+            for record in self.bench.registers(label).records()
+        )
+        return "certificates" if alive else None
+
+    def destroy(self, conn: Connection, old: KeyVersion) -> Change:
+        """See `Plan.destroy`: its last list, served until its certificate ends."""
+        self._sign_list(conn, old, last=True)
+        return NOTHING
 
 
 def _name_of(ref: KeyRef) -> str:
