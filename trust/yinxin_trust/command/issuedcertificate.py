@@ -23,14 +23,17 @@ from yinxin_trust.command.passphrase import (
     PassphraseSource,
 )
 from yinxin_trust.command.speech import terminal_of
-from yinxin_trust.region import Region
+from yinxin_trust.region import Region, file_registers
 from yinxin_trust.revocation import (
     find_certificate,
+    find_in,
     publish_revocations,
+    registers_in,
     registers_of,
     revoke_certificate,
     revoke_certificates_of_key,
 )
+from yinxin_trust.settings import load_settings
 
 app: Final = typer.Typer(no_args_is_help=True, add_completion=False)
 
@@ -124,15 +127,16 @@ def revoke(
         terminal=terminal, file=passphrase_file, offline_file=offline_passphrase_file
     )
     number, also = _number(serial), 0
-    with open_region(directory, passphrases) as region:
-        _, record = find_certificate(region, number)
-        # The root's list takes the offline key: asked for before anything is recorded.
-        rooted = any(
-            other.spki == record.spki
-            for label, register in registers_of(region).items()
-            if label.partition("-")[0] == ROOT
-            for other in register.records()
-        )
+    load_settings(directory)
+    registers = registers_in(file_registers(directory))
+    _, record = find_in(registers, number)
+    # The root's list takes the offline key: asked for before anything is recorded.
+    rooted = any(
+        other.spki == record.spki
+        for label, register in registers.items()
+        if label.partition("-")[0] == ROOT
+        for other in register.records()
+    )
     with open_region(directory, passphrases, offline=rooted) as region:
         touched = {revoke_certificate(region, number, reason).authority}
         if reason is RevocationReason.KEY_COMPROMISE:
