@@ -41,6 +41,7 @@ from yinxin_trust.founding import Founder
 from yinxin_trust.holding import Holding
 from yinxin_trust.issuance import Issuance, IssuanceStores
 from yinxin_trust.keyring import Keyring, OfficerRegisterFactory
+from yinxin_trust.keysettings import KeysTable
 from yinxin_trust.keystores import KEYS, StoreMaker, discard_new, keys_in_devices
 from yinxin_trust.ledger import LICENCES
 from yinxin_trust.lifecycle import Lifecycle, LifecycleStores
@@ -328,6 +329,7 @@ class Region:
         region: RegionTable = EXAMPLE,
         server: ServerTable | None = None,
         http: HttpTable | None = None,
+        keys: KeysTable | None = None,
         rotation: RotationTable | None = None,
         database_url: str = "sqlite://",
     ) -> Self:
@@ -337,6 +339,7 @@ class Region:
             region=region,
             server=server or ServerTable(),
             http=http or HttpTable(),
+            keys=keys or KeysTable(),
             rotation=rotation or RotationTable(),
         )
         foundation = Foundation(
