@@ -89,7 +89,7 @@ def test_a_token_that_is_open_is_not_opened_by_another_pin(soft_token: SoftToken
 
 
 def test_a_token_that_is_not_there_is_named(soft_token: SoftToken) -> None:
-    with pytest.raises(ConfigurationError, match="no-such-token") as caught:
+    with pytest.raises(UnavailableError, match="no-such-token") as caught:
         connect(TokenAddress(soft_token.module, "no-such-token"), pin="x")
     assert caught.value.reason == "TOKEN_UNKNOWN"
 
