@@ -20,6 +20,7 @@ from yinxin_proto.crl import RevocationReason
 from yinxin_proto.error import InvalidArgumentError, NotFoundError
 from yinxin_trust.certification import (
     ROOT,
+    RegisterFactory,
     crl_targets,
     get_crls,
     issuing_cas,
@@ -43,7 +44,11 @@ class RevokedCertificate:
 
 def registers_of(region: Region) -> dict[str, Register]:
     """Return the register of every authority of a region."""
-    registers = region.foundation.registers
+    return registers_in(region.foundation.registers)
+
+
+def registers_in(registers: RegisterFactory) -> dict[str, Register]:
+    """Return every register that there is, by its authority's label."""
     return {label: registers(label) for label in registers.names()}
 
 
@@ -104,9 +109,16 @@ def find_certificate(
     Raises:
         NotFoundError, InvalidArgumentError: As `revoke_certificate`.
     """
+    return find_in(registers_of(region), serial, authority=authority)
+
+
+def find_in(
+    registers: Mapping[str, Register], serial: int, *, authority: str | None = None
+) -> tuple[str, CertificateRecord]:
+    """Return a certificate's record, and who issued it; see `find_certificate`."""
     found = [
         (name, record)
-        for name, register in registers_of(region).items()
+        for name, register in registers.items()
         if authority in (None, name) and (record := register.find(serial)) is not None
     ]
     if not found:
