@@ -236,7 +236,7 @@ class Connection:
 
 
 _connections: Final[dict[TokenAddress, Connection]] = {}
-_connecting: Final = threading.Lock()
+_connecting = threading.Lock()
 
 
 def connect(address: TokenAddress, *, pin: str) -> Connection:
@@ -317,3 +317,11 @@ def _locked(label: str) -> KeyStoreError:
         "sets a new one",
         reason="PIN_LOCKED",
     )
+
+
+def _after_fork() -> None:
+    global _connecting  # noqa: PLW0603 - the parent's lock may be held for ever in the child
+    _connecting = threading.Lock()
+
+
+os.register_at_fork(after_in_child=_after_fork)
