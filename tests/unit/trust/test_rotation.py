@@ -44,6 +44,9 @@ ROTATED = tuple(
     )
 )
 
+SERVED = (Purpose.SEAL_CA, Purpose.OCSP, Purpose.TIMESTAMP)
+"""Of what is served over HTTP; no verdict on a licence needs them."""
+
 
 def owner_of(purpose: Purpose) -> str:
     return OWNERS.get(purpose, REGION)
@@ -71,7 +74,7 @@ def rotate_whole(small: SmallRegion, rotation: Rotation, purpose: Purpose) -> No
     raise AssertionError(progress)
 
 
-@pytest.mark.parametrize("purpose", ROTATED)
+@pytest.mark.parametrize("purpose", (*ROTATED, *SERVED))
 def test_a_key_rotates_and_everything_goes_on(small: SmallRegion, purpose: Purpose) -> None:
     before = small.issue_one()
     small.region.sequence()
