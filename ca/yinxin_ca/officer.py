@@ -185,8 +185,8 @@ class FileOfficerRegister:
     """A register in a folder of the offline store's.
 
     Each line carries a MAC over itself and the line before: none can be
-    altered, dropped or moved. A last line that a crash cut short is dropped,
-    since what it announced was never signed.
+    altered, dropped or moved. The file is replaced as a whole, so a crash leaves
+    the old one or the new.
 
     Args:
         folder: Made if absent, mode 0700.

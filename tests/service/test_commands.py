@@ -106,6 +106,25 @@ def test_where_sm2_cannot_be_had_it_is_refused_with_advice(tmp_path: Path) -> No
         assert region.foundation.suite is ES256
 
 
+def test_a_region_of_sm2_does_nothing_by_halves_where_sm2_is_gone(
+    copy: Path, tmp_path: Path
+) -> None:
+    without = {"YINXIN_LIBCRYPTO": "libno-such-crypto.so"}
+    words = ("--code", AUTHORITY, "--name", "示例局", "--type", "营业执照")
+    done = run("authority", "add", str(copy), *words, "--out", str(tmp_path / "x"), **without)
+    assert done.returncode == 70
+    assert "SM2_UNAVAILABLE" in done.stderr
+    assert not (tmp_path / "x").exists()
+    with Region.open(copy, passphrase=PASSPHRASE) as region, region.storage.read() as conn:
+        assert AUTHORITY not in region.directory.snapshot(conn).authorities
+    done = run("doctor", str(copy), "--json", **without)
+    faults = [item for item in json.loads(done.stdout) if item["level"] == "FAULT"]
+    assert "SM2_UNAVAILABLE" in {item["values"]["code"] for item in faults}
+    done = run("serve", str(copy), "--listen", "127.0.0.1:0", **without)
+    assert done.returncode == 70
+    assert "SM2_UNAVAILABLE" in done.stderr
+
+
 def test_the_offline_keys_may_have_a_passphrase_of_their_own(tmp_path: Path) -> None:
     other = "another passphrase"
     made = call("region", "init", str(tmp_path / "new"), *FOUNDING, YINXIN_OFFLINE_PASSPHRASE=other)

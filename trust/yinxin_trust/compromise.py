@@ -40,11 +40,11 @@ from yinxin_proto.trustlist import TrustList
 from yinxin_trust.approvedstock import ApprovedStock
 from yinxin_trust.certification import (
     IssuingCa,
-    crl_lifetime,
     crl_targets,
     issuing_cas,
     open_authority,
     put_crls,
+    sign_lists,
 )
 from yinxin_trust.keyinventory import move
 from yinxin_trust.keystage import Stage, Step
@@ -314,13 +314,13 @@ class Compromise:
         authority = open_authority(
             issuer.name,
             anchors=get_anchors(conn),
-            keyring=self.registrar.keyring,
+            keyring=self.registrar.keyring.at(conn),
             registers=self.registrar.registers,
             clock=self.registrar.clock,
             entropy=self.registrar.entropy,
             certificate=issuer.certificate,
         )
-        crls = {issuer.label: authority.sign_crl(lifetime=crl_lifetime(issuer.name))}
+        crls = sign_lists(issuer.label, authority)
         put_crls(conn, crls, self.registrar.clock)
         return crls
 

@@ -44,9 +44,6 @@ ROTATED = tuple(
     )
 )
 
-SERVED = (Purpose.SEAL_CA, Purpose.OCSP, Purpose.TIMESTAMP)
-"""Of what is served over HTTP; no verdict on a licence needs them."""
-
 
 def owner_of(purpose: Purpose) -> str:
     return OWNERS.get(purpose, REGION)
@@ -72,25 +69,6 @@ def rotate_whole(small: SmallRegion, rotation: Rotation, purpose: Purpose) -> No
         rotation.run_due()
         progress = rotation.resume(owner, purpose)
     raise AssertionError(progress)
-
-
-@pytest.mark.parametrize("purpose", (*ROTATED, *SERVED))
-def test_a_key_rotates_and_everything_goes_on(small: SmallRegion, purpose: Purpose) -> None:
-    before = small.issue_one()
-    small.region.sequence()
-    rotation = small.region.rotation()
-    rotate_whole(small, rotation, purpose)
-    with small.region.storage.read() as conn:
-        stages = [key.stage for key in versions(conn, owner_of(purpose), purpose)]
-    assert stages == [Stage.RETIRED, Stage.ACTIVE]
-    after = small.issue_one()
-    assert small.get(before).sd_jwt == before.sd_jwt
-    assert small.get(after).sd_jwt == after.sd_jwt
-    small.region.sequence()
-    refresh(small.region)
-    with small.region.storage.read() as conn:
-        verifiers = log_verifiers(small.region.keyring.at(conn))
-    assert preflight(small.region.storage, logs=verifiers, full=True).findings == ()
 
 
 # --- crashes -----------------------------------------------------------------------
@@ -142,7 +120,7 @@ ACTIVE = Stage.ACTIVE
 def test_a_rotation_that_is_cut_at_every_point_goes_on(
     small: SmallRegion, purpose: Purpose
 ) -> None:
-    small.issue_one()
+    before = small.issue_one()
     small.region.sequence()
     crash = CrashesEverywhere()
     for _ in range(60):
@@ -160,4 +138,11 @@ def test_a_rotation_that_is_cut_at_every_point_goes_on(
     # What an interrupted attempt had made was used: no version was wasted.
     finished = [Stage.RETIRED, ACTIVE]
     assert [key.stage for key in known] in (finished, [Stage.RETIRED, *finished])
-    small.issue_one()
+    after = small.issue_one()
+    assert small.get(before).sd_jwt == before.sd_jwt
+    assert small.get(after).sd_jwt == after.sd_jwt
+    small.region.sequence()
+    refresh(small.region)
+    with small.region.storage.read() as conn:
+        verifiers = log_verifiers(small.region.keyring.at(conn))
+    assert preflight(small.region.storage, logs=verifiers, full=True).findings == ()

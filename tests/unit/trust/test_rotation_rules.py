@@ -26,7 +26,7 @@ from yinxin_trust import schema
 from yinxin_trust.commit import KeyFencedError
 from yinxin_trust.issuance import IssueCommand
 from yinxin_trust.keyinventory import get, note, versions
-from yinxin_trust.keystage import Stage
+from yinxin_trust.keystage import Stage, Step
 from yinxin_trust.ledger import LICENCES, indexes
 from yinxin_trust.page import Cursor
 from yinxin_trust.refresh import refresh
@@ -390,3 +390,25 @@ def test_every_step_is_on_record_and_in_the_log(small: SmallRegion, rotation: Ro
         events = set(conn.execute(select(schema.key_event.c.event)).scalars())
     assert sorted(methods) == ["ActivateKey", "PrepareKey", "PublishKey", "RetireKey"]
     assert events == {"published", "active", "retired"}
+
+
+def test_a_step_that_another_process_takes_meanwhile_is_taken_once(small: SmallRegion) -> None:
+    """The background and a command that waits, at the same moment."""
+    other = small.region.rotation()
+    taken: list[str] = []
+
+    def meanwhile(point: str) -> None:
+        if point == "activate: begun" and not taken:
+            taken.append(point)
+            other.activate(KeyRef(*LICENCE_KEY, 2))
+
+    rotation = small.region.rotation(meanwhile)
+    rotation.rotate(*LICENCE_KEY)
+    small.later(days=1)
+    refresh(small.region)
+    progress = rotation.resume(*LICENCE_KEY)
+    assert taken
+    assert progress.steps == ()
+    assert progress.waiting is not None
+    assert progress.waiting.step is Step.RETIRE
+    assert stages(small, *LICENCE_KEY) == [Stage.RETIRING, Stage.ACTIVE]

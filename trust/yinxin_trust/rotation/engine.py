@@ -370,6 +370,9 @@ class Rotation:
                     Step.RETIRE: self.retire,
                 }[step](ref)
             except YinxinError as error:
+                if error.reason in _RACED and self.next_step(owner, purpose) != found:
+                    # Another process took it meanwhile: what comes after it is looked at.
+                    continue
                 reason = _PASSING.get(error.reason)
                 if reason is None:
                     raise
@@ -404,20 +407,29 @@ class Rotation:
         with self._bench.storage.read() as conn:
             keys = [key for key in staged(conn, tuple(_DUE)) if key.ref.purpose in self._plans]
         taken = 0
+        failed: YinxinError | None = None
         for key in keys:
             step = _DUE.get(key.stage)
             if step is None or (key.ref.purpose is Purpose.LOG and step is Step.ACTIVATE):
                 continue
             if step in self.plan(key.ref.purpose).offline or self.waiting(key.ref, step):
                 continue
-            {
-                Step.ACTIVATE: self.activate,
-                Step.RETIRE: self.retire,
-                Step.DESTROY: self.destroy,
-            }[step](key.ref)
-            taken += 1
+            try:
+                {
+                    Step.ACTIVATE: self.activate,
+                    Step.RETIRE: self.retire,
+                    Step.DESTROY: self.destroy,
+                }[step](key.ref)
+            except YinxinError as error:
+                # One key that cannot go on holds up no other.
+                if error.reason not in _RACED and error.reason not in _PASSING:
+                    failed = failed or error
+            else:
+                taken += 1
         for purpose in self._plans:
             self.work(purpose)
+        if failed is not None:
+            raise failed
         return taken
 
     def work(self, purpose: Purpose) -> None:
@@ -533,6 +545,8 @@ class Rotation:
 
 _PASSING: Final = {"LEASE_HELD": "lease", "LOG_UNSIGNED": "log", "KEY_WAITS": "log"}
 """Refusals that a moment later may be none, and what they wait for."""
+_RACED: Final = {"KEY_STAGE", "KEY_MOVED"}
+"""Refusals that come from another process having taken the step first."""
 _DUE: Final = {
     Stage.PUBLISHED: Step.ACTIVATE,
     Stage.RETIRING: Step.RETIRE,

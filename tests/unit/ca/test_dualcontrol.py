@@ -1,0 +1,296 @@
+"""The signer's own judgement: two persons, in time, once, and for exactly this."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from hashlib import sha256
+from pathlib import Path
+
+import pytest
+
+from support.clock import FixedClock, SeededEntropy
+from support.trust_list import trust_list
+from yinxin_ca.dualcontrol import DualControl, TrustSigner, officer_outcome
+from yinxin_ca.officer import FileOfficerRegister, InMemoryOfficerRegister, Officer, OfficerRegister
+from yinxin_proto.error import (
+    AlreadyExistsError,
+    FailedPreconditionError,
+    IntegrityError,
+    PermissionDeniedError,
+    VerificationError,
+)
+from yinxin_proto.keyrecord import KeyState
+from yinxin_proto.operation import (
+    Action,
+    OfficerSignature,
+    Operation,
+    SignedOperation,
+    new_operation,
+    sign_operation,
+)
+from yinxin_proto.suite import ES256
+from yinxin_proto.trustchange import parameters_of, trust_breaks
+from yinxin_proto.trustlist import TrustList
+
+REGION = "350300"
+KEYS = {name: ES256.load_deterministic(0x100 + place) for place, name in enumerate("abcd", 1)}
+MAC = bytes(range(32))
+
+
+@pytest.fixture
+def clock() -> FixedClock:
+    return FixedClock()
+
+
+@pytest.fixture(params=["memory", "file"])
+def register(request: pytest.FixtureRequest, tmp_path: Path) -> OfficerRegister:
+    if request.param == "memory":
+        return InMemoryOfficerRegister()
+    return FileOfficerRegister(tmp_path / "officers", key=MAC, entropy=SeededEntropy(1))
+
+
+@pytest.fixture
+def control(register: OfficerRegister, clock: FixedClock) -> DualControl:
+    made = DualControl(register=register, clock=clock, region=REGION)
+    for name in "ab":
+        made.add_officer(person(name))
+    return made
+
+
+def person(name: str, key: str | None = None) -> Officer:
+    return Officer(id=name, name="虚构", public_key=KEYS[key or name].public_key)
+
+
+def operation(
+    clock: FixedClock, action: Action = Action.RESUME_KEY, target: str = "t"
+) -> Operation:
+    return new_operation(
+        action,
+        target,
+        parameters_of({}),
+        region=REGION,
+        clock=clock,
+        entropy=SeededEntropy(clock.now().isoformat()),
+    )
+
+
+def signed(wanted: Operation, *names: str, keys: str | None = None) -> SignedOperation:
+    pairs = zip(names, keys or names, strict=True)
+    return SignedOperation(
+        operation=wanted,
+        signatures=tuple(
+            OfficerSignature.parse(sign_operation(wanted, officer=name, signer=KEYS[key]))
+            for name, key in pairs
+        ),
+    )
+
+
+def test_two_officers_suffice(control: DualControl, clock: FixedClock) -> None:
+    wanted = operation(clock)
+    assert control.check(signed(wanted, "a", "b")) == wanted
+
+
+@pytest.mark.parametrize(
+    ("names", "keys", "reason"),
+    [
+        ("a", "a", "OPERATION_PERSONS"),
+        ("", "", "OPERATION_PERSONS"),
+        ("aa", "aa", "OFFICER_TWICE"),
+        # The service holds a key of nobody's, or one officer's under two names.
+        ("ac", "ac", "OFFICER_UNKNOWN"),
+        ("ab", "aa", "SIGNATURE"),
+        ("ab", "cd", "SIGNATURE"),
+    ],
+)
+def test_each_way_to_be_one_person_is_refused(
+    control: DualControl, clock: FixedClock, names: str, keys: str, reason: str
+) -> None:
+    with pytest.raises((PermissionDeniedError, VerificationError)) as refused:
+        control.check(signed(operation(clock), *names, keys=keys))
+    assert refused.value.reason == reason
+
+
+def test_a_person_has_one_key_and_a_key_one_person(control: DualControl) -> None:
+    for other in (person("a", "c"), person("e", "a")):
+        with pytest.raises(AlreadyExistsError) as refused:
+            control.register.add(other, 0)
+        assert refused.value.reason == "OFFICER_EXISTS"
+
+
+def test_from_the_third_on_officers_decide_about_officers(
+    control: DualControl, clock: FixedClock
+) -> None:
+    with pytest.raises(PermissionDeniedError) as refused:
+        control.add_officer(person("c"))
+    assert refused.value.reason == "OPERATION_MISSING"
+    wanted = replace(
+        operation(clock, Action.ADD_OFFICER, "c"),
+        parameters=parameters_of(officer_outcome(KEYS["c"].public_key)),
+    )
+    # Signed for this key, and not for another under the same name.
+    with pytest.raises(PermissionDeniedError) as other:
+        control.add_officer(person("c", "d"), signed(wanted, "a", "b"))
+    assert other.value.reason == "OPERATION_TARGET"
+    control.add_officer(person("c"), signed(wanted, "a", "b"))
+    assert set(control.register.officers()) == {"a", "b", "c"}
+
+    clock.advance(seconds=1)
+    leave = operation(clock, Action.REMOVE_OFFICER, "a")
+    control.remove_officer("a", signed(leave, "b", "c"))
+    clock.advance(seconds=1)
+    with pytest.raises(FailedPreconditionError) as few:
+        control.remove_officer("b", signed(operation(clock), "b", "c"))
+    assert few.value.reason == "OFFICERS_FEW"
+    with pytest.raises(PermissionDeniedError) as gone:
+        control.check(signed(operation(clock), "a", "b"))
+    assert gone.value.reason == "OFFICER_UNKNOWN"
+
+
+def test_a_clock_that_jumped_back_signs_nothing(control: DualControl, clock: FixedClock) -> None:
+    clock.advance(minutes=-6)
+    with pytest.raises(FailedPreconditionError) as refused:
+        control.check(signed(operation(clock), "a", "b"))
+    assert refused.value.reason == "CLOCK_BACK"
+
+
+def test_another_region_s_operation_is_refused(control: DualControl, clock: FixedClock) -> None:
+    wanted = replace(operation(clock), region="350500")
+    with pytest.raises(VerificationError) as refused:
+        control.check(signed(wanted, "a", "b"))
+    assert refused.value.reason == "OPERATION_REGION"
+
+
+# --- trust lists ------------------------------------------------------------------------
+
+
+def _suspended(listed: TrustList) -> TrustList:
+    authority = listed.authorities[0]
+    key = next(one for one in authority.keys if one.state is KeyState.ACTIVE)
+    keys = tuple(
+        replace(one, state=KeyState.SUSPENDED) if one is key else one for one in authority.keys
+    )
+    return replace(listed, authorities=(replace(authority, keys=keys), *listed.authorities[1:]))
+
+
+@pytest.fixture
+def judge(control: DualControl) -> TrustSigner:
+    return TrustSigner(signer=KEYS["d"], control=control)
+
+
+def _metadata(data: bytes) -> bytes:
+    digest = sha256(data).hexdigest()
+    targets = {"trust.json": {"hashes": {"sha256": digest}, "length": len(data)}}
+    return json.dumps({"_type": "targets", "targets": targets}).encode()
+
+
+def test_it_signs_the_list_that_it_judged_and_no_other(judge: TrustSigner) -> None:
+    old = trust_list().to_bytes()
+    signer = judge.release(old, published=old)
+    signer.public_key.verify(signer.sign(_metadata(old)), _metadata(old))
+    for other in (
+        _metadata(_suspended(trust_list()).to_bytes()),
+        b'{"_type":"root"}',
+        b'{"_type":"targets","targets":{}}',
+        _metadata(old).replace(b'"targets"', b'"snapshot"', 1),
+        b"anything",
+    ):
+        with pytest.raises(PermissionDeniedError) as refused:
+            signer.sign(other)
+        assert refused.value.reason == "TRUST_LIST"
+
+
+def test_what_breaks_trust_needs_officers_and_what_they_decided_stays(
+    judge: TrustSigner, clock: FixedClock
+) -> None:
+    old = trust_list()
+    new = _suspended(old)
+    (change,) = trust_breaks(old, new)
+    with pytest.raises(PermissionDeniedError) as refused:
+        judge.release(new.to_bytes(), published=old.to_bytes())
+    assert refused.value.reason == "OPERATION_MISSING"
+    wanted = operation(clock, change.action, change.target)
+    judge.release(new.to_bytes(), published=old.to_bytes(), operations=[signed(wanted, "a")])
+    # It was signed, and a crash kept it from being published: the old state is not signed again.
+    with pytest.raises(PermissionDeniedError) as back:
+        judge.release(old.to_bytes(), published=old.to_bytes())
+    assert back.value.reason == "OPERATION_MISSING"
+    # The same again goes through, with the operation that was carried out or without.
+    judge.release(new.to_bytes(), published=old.to_bytes(), operations=[signed(wanted, "a")])
+    judge.release(new.to_bytes(), published=new.to_bytes())
+    # Published, the old one is no starting point any more.
+    with pytest.raises(VerificationError) as stale:
+        judge.release(new.to_bytes(), published=old.to_bytes())
+    assert stale.value.reason == "TRUST_LIST_OLD"
+
+
+def test_an_operation_is_carried_out_once(judge: TrustSigner, clock: FixedClock) -> None:
+    old = trust_list()
+    new = _suspended(old)
+    (change,) = trust_breaks(old, new)
+    wanted = operation(clock, change.action, change.target)
+    judge.release(new.to_bytes(), published=old.to_bytes(), operations=[signed(wanted, "a")])
+    resume = trust_breaks(new, old)[0]
+    clock.advance(seconds=1)
+    again = operation(clock, resume.action, resume.target)
+    judge.release(old.to_bytes(), published=new.to_bytes(), operations=[signed(again, "a", "b")])
+    with pytest.raises(PermissionDeniedError) as refused:
+        judge.release(new.to_bytes(), published=old.to_bytes(), operations=[signed(wanted, "a")])
+    assert refused.value.reason == "NONCE_USED"
+
+
+# --- the file ---------------------------------------------------------------------------
+
+
+def _filled(folder: Path) -> FileOfficerRegister:
+    register = FileOfficerRegister(folder, key=MAC, entropy=SeededEntropy(2))
+    clock = FixedClock()
+    control = DualControl(register=register, clock=clock, region=REGION)
+    for name in "ab":
+        control.add_officer(person(name))
+    judge = TrustSigner(signer=KEYS["d"], control=control)
+    listed = trust_list().to_bytes()
+    judge.release(listed, published=listed)
+    return register
+
+
+def test_the_register_is_what_it_was_after_a_restart(tmp_path: Path) -> None:
+    _filled(tmp_path / "officers")
+    again = FileOfficerRegister(tmp_path / "officers", key=MAC, entropy=SeededEntropy(3))
+    assert set(again.officers()) == {"a", "b"}
+    assert again.last_list() == trust_list().to_bytes()
+
+
+def _alter(lines: list[bytes]) -> list[bytes]:
+    return [lines[0].replace(b'\\"a\\"', b'\\"x\\"'), *lines[1:]]
+
+
+@pytest.mark.parametrize(
+    "attack",
+    [
+        _alter,
+        lambda lines: lines[1:],
+        lambda lines: [lines[0], lines[2]],
+        lambda lines: [lines[1], lines[0], lines[2]],
+        lambda lines: [*lines, lines[0]],
+        lambda lines: [*lines, b"{}\n"],
+        lambda lines: [*lines[:2], lines[2][:-9]],
+    ],
+    ids=["alter", "drop-first", "drop-middle", "swap", "repeat", "add", "cut"],
+)
+def test_a_register_that_was_touched_is_refused(
+    tmp_path: Path, attack: Callable[[list[bytes]], list[bytes]]
+) -> None:
+    _filled(tmp_path / "officers")
+    path = tmp_path / "officers" / "register.jsonl"
+    path.write_bytes(b"".join(attack(path.read_bytes().splitlines(keepends=True))))
+    with pytest.raises(IntegrityError) as refused:
+        FileOfficerRegister(tmp_path / "officers", key=MAC, entropy=SeededEntropy(3))
+    assert refused.value.reason == "OFFICER_REGISTER"
+
+
+def test_a_register_under_another_key_is_refused(tmp_path: Path) -> None:
+    _filled(tmp_path / "officers")
+    with pytest.raises(IntegrityError):
+        FileOfficerRegister(tmp_path / "officers", key=bytes(32), entropy=SeededEntropy(3))
