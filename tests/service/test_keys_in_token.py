@@ -47,18 +47,17 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> RegionInToken:
         token=token.label,
         pin_file=str(pin_file),
     )
-    return RegionInToken(ServedRegion.found(root, keys=KeysTable(pkcs11=table)), token, pin_file)
+    return RegionInToken(
+        ServedRegion.found(root, workers=1, keys=KeysTable(pkcs11=table)), token, pin_file
+    )
 
 
 def test_the_keys_named_are_in_the_token_and_the_rest_in_files(made: RegionInToken) -> None:
     in_token = {info.ref.purpose for info in open_token(made.token).list()}
     assert in_token == set(PURPOSES)
     in_files = {path.name.split(".")[1] for path in (made.served.directory / "keys").glob("*.key")}
-    assert in_files == {
-        "tls-server",
-        "index-hmac",
-        *(f"tuf-{role}" for role in ("snapshot", "timestamp", "crl", "catalogue")),
-    }
+    assert in_files >= {"tls-server", "index-hmac", "tuf-snapshot", "tuf-timestamp", "tuf-crl"}
+    assert in_files.isdisjoint(PURPOSES)
 
 
 def test_licences_issued_with_keys_in_a_token_verify_across_its_absence_and_a_restart(

@@ -17,7 +17,7 @@ from support.small_region import CONTEXT, SmallRegion
 from yinxin_ca.keystore import KeyRef, Purpose
 from yinxin_proto.approvalcopy import ApprovalCopy
 from yinxin_proto.issuerequest import IssueRequest
-from yinxin_proto.jose import sign_compact
+from yinxin_proto.jose import encode_x5c, sign_compact
 from yinxin_proto.licence import LicenceFile
 from yinxin_proto.signature import Signer
 from yinxin_proto.strict import b64url_decode
@@ -64,7 +64,12 @@ def file_of(region: Region, record: LicenceRecord) -> bytes:
 
 
 def forge_outside(
-    genuine: bytes, signer: Signer, *, issued_at: datetime, serial: str = "甲"
+    genuine: bytes,
+    signer: Signer,
+    *,
+    issued_at: datetime,
+    serial: str = "甲",
+    chain: tuple[bytes, ...] = (),
 ) -> bytes:
     """Sign a licence outside the service, backdated, under a real licence's receipt.
 
@@ -77,7 +82,8 @@ def forge_outside(
     payload = json.loads(b64url_decode(payload_text))
     payload["iat"] = int(issued_at.timestamp())
     payload["ZZMC"] = f"伪造的许可证{serial}"
-    header = {"x5c": json.loads(b64url_decode(header_text))["x5c"]}
+    x5c = encode_x5c(chain) if chain else json.loads(b64url_decode(header_text))["x5c"]
+    header = {"x5c": x5c}
     forged = sign_compact(
         signer, typ="dc+sd-jwt", header=header, payload=json.dumps(payload).encode()
     )

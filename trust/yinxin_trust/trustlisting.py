@@ -102,8 +102,15 @@ def build_trust_list(conn: Connection, namespace: Namespace, now: datetime) -> T
 
 
 def _certificates(conn: Connection, purpose: Purpose) -> tuple[bytes, ...]:
-    """Return every CA of a purpose that was ever published: licences outlive their CA's key."""
-    return tuple(key.chain[0] for key in known(conn, purpose) if key.chain)
+    """Return every CA of a purpose that was ever published: licences outlive their CA's key.
+
+    Not a TLS CA that was stolen: its certificates open a door by themselves.
+    """
+    return tuple(
+        key.chain[0]
+        for key in known(conn, purpose)
+        if key.chain and not (purpose is Purpose.TLS_CA and key.stage is Stage.COMPROMISED)
+    )
 
 
 def _pins(conn: Connection) -> dict[bytes, Pin]:
