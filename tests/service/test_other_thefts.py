@@ -49,7 +49,7 @@ def _origin(scene: Scene) -> str:
 def _fork(scene: Scene, genuine: bytes) -> bytes:
     """A licence under a checkpoint of another tree, signed with the log's own stolen key."""
     small, region = scene.small, scene.small.region
-    forged = forge_through(small, small.issue_request(), bytes(32), keep_row=True)
+    forged = forge_through(small.region, small.issue_request(), bytes(32), keep_row=True)
     with region.storage.read() as conn:
         signer = region.keyring.at(conn).log_signer(LICENCES, 1)
     sibling = bytes(32)

@@ -91,23 +91,24 @@ def forge_outside(
 
 
 def forge_through(
-    small: SmallRegion,
+    region: Region,
     request: bytes,
     approval: bytes,
     *,
     claimed_request: bytes | None = None,
     keep_row: bool = True,
+    backdated: timedelta = timedelta(hours=1),
 ) -> LicenceRecord:
     """Issue through a hijacked service: its own internals, without any check.
 
     Args:
-        small: The region.
+        region: The region, opened by the thief.
         request: What the licence is to say.
         approval: Digest of an approval that the leaf claims: made up, or another's.
         claimed_request: Digest that the leaf claims; the request's own unless given.
         keep_row: Leave the row behind that explains the entry.
+        backdated: By how much it lies about when it was issued.
     """
-    region = small.region
     parsed = IssueRequest.parse(request)
     with region.storage.read() as conn:
         snapshot = region.directory.snapshot(conn)
@@ -127,7 +128,7 @@ def forge_through(
         issuer=issuer,
         key=key,
         entropy=region.entropy,
-        now=region.clock.now() - timedelta(hours=1),
+        now=region.clock.now() - backdated,
     ).mint(checked, approval_digest=approval, allocation=allocation, holders=[owner])
     add_rows(batch, minted, checked=checked, allocation=allocation, key=key, vault=region.vault)
     if not keep_row:
