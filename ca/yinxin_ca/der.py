@@ -16,6 +16,7 @@ from yinxin_proto.der import elements
 from yinxin_proto.error import MalformedError
 
 _SEQUENCE: Final = 0x30
+_SET: Final = 0x31
 _BIT_STRING: Final = 0x03
 _OCTET_STRING: Final = 0x04
 _OID: Final = 0x06
@@ -41,6 +42,11 @@ def bits(bit_string: bytes) -> bytes:
 def sequence(*parts: bytes) -> bytes:
     """Encode a SEQUENCE of elements that are already encoded."""
     return _encode(_SEQUENCE, b"".join(parts))
+
+
+def set_of(*members: bytes) -> bytes:
+    """Encode a SET OF elements that are already encoded, in DER's order (X.690 §11.6)."""
+    return _encode(_SET, b"".join(sorted(members)))
 
 
 def algorithm(algorithm_oid: x509.ObjectIdentifier) -> bytes:

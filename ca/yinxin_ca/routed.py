@@ -9,9 +9,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from yinxin_ca.keystore import KeyInfo, KeyRef, KeyStore, Purpose, already_exists
+from yinxin_ca.keystore import (
+    KeyAdopter,
+    KeyInfo,
+    KeyRef,
+    KeyStore,
+    Purpose,
+    already_exists,
+)
 from yinxin_proto.error import InvalidArgumentError, KeyStoreError
-from yinxin_proto.signature import Signer, Suite
+from yinxin_proto.signature import Signer, SigningKey, Suite
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +64,22 @@ class RoutedKeyStore:
     def generate(self, ref: KeyRef, suite: Suite) -> Signer:
         """See `KeyStore.generate`; in the store of the purpose."""
         return self._for_new(ref).generate(ref, suite)
+
+    def adopt(self, ref: KeyRef, key: SigningKey) -> Signer:
+        """See `KeyAdopter.adopt`; in the store of the purpose.
+
+        Raises:
+            KeyStoreError: That store takes no key that was made elsewhere
+                (``KEY_NOT_ADOPTED``).
+        """
+        store = self._for_new(ref)
+        if not isinstance(store, KeyAdopter):
+            raise KeyStoreError(
+                f"key {ref}: the store of this purpose takes no key that was made elsewhere; "
+                "import it with the device's own tool, or keep the purpose in files",
+                reason="KEY_NOT_ADOPTED",
+            )
+        return store.adopt(ref, key)
 
     def signer(self, ref: KeyRef) -> Signer:
         """See `KeyStore.signer`."""

@@ -1,7 +1,8 @@
 """A time-stamp authority (RFC 3161): answers requests with signed tokens.
 
-What a token says is encoded by asn1crypto, and signed by any `Signer`: so keys
-in hardware and suites that no CMS library knows stamp the same way. Number and
+What a token says is encoded by asn1crypto; the frame around it is put together
+here, and signed by any `Signer`: so keys in hardware and suites that no CMS
+library knows stamp the same way. Number and
 time are recorded durably before anything is signed (`yinxin_ca.timestampbook`).
 """
 
@@ -14,13 +15,14 @@ from enum import IntEnum
 from hashlib import sha256, sha512
 from typing import Final
 
-from asn1crypto import algos, cms, core, tsp
+from asn1crypto import algos, cms, tsp
 from asn1crypto import x509 as asn1_x509
 
 from yinxin_ca import der
 from yinxin_ca.timestampbook import TimestampBook
 from yinxin_proto.certificate import Certificate, CertificatePurpose, parse
 from yinxin_proto.clock import Clock
+from yinxin_proto.der import content
 from yinxin_proto.error import (
     ConfigurationError,
     FailedPreconditionError,
@@ -38,6 +40,7 @@ from yinxin_proto.timestamp import (
     parse_request,
     sm3,
 )
+from yinxin_proto.timestamp_token import SIGNED_DATA, TST_INFO
 
 ACCURACY: Final = timedelta(seconds=1)
 """How far off our clock may be: what NTP keeps, with room, and genTime's own second."""
@@ -49,6 +52,10 @@ _SUITE_DIGESTS: Final[dict[str, tuple[str, Callable[[bytes], bytes]]]] = {
     "ML-DSA-65": (SHA512, lambda data: sha512(data).digest()),
 }
 """The digest that each suite's signatures take."""
+_SET: Final = 0x31
+_VERSION_1: Final = b"\x02\x01\x01"
+_VERSION_3: Final = b"\x02\x01\x03"
+_GRANTED: Final = tsp.PKIStatusInfo({"status": "granted"}).dump()
 
 
 class Failure(IntEnum):
@@ -108,7 +115,7 @@ class TimestampAuthority:
             )
         self._digest_oid, self._digest = _SUITE_DIGESTS[suite.name]
         self._accepted = _SHA_2 | {self._digest_oid}
-        self._chain = chain
+        self._frame = _Frame.of(chain, self._digest_oid, self._digest)
         self._signer = signer
         self._book = book
         self._clock = clock
@@ -134,10 +141,7 @@ class TimestampAuthority:
         except FailedPreconditionError:
             return _refusal(Failure.TIME_NOT_AVAILABLE)
         token = self._token(asked, serial, now)
-        status = tsp.PKIStatusInfo({"status": "granted"})
-        return TimestampReply(
-            tsp.TimeStampResp({"status": status, "time_stamp_token": token}).dump()
-        )
+        return TimestampReply(der.sequence(_GRANTED, token))
 
     def _why_not(self, asked: TimestampRequest, now: datetime) -> Failure | None:
         if asked.imprint.algorithm not in self._accepted:
@@ -150,45 +154,32 @@ class TimestampAuthority:
             return Failure.TIME_NOT_AVAILABLE
         return None
 
-    def _token(self, asked: TimestampRequest, serial: int, now: datetime) -> cms.ContentInfo:
-        content = self._tst_info(asked, serial, now).dump()
-        attributes = self._attributes(content)
+    def _token(self, asked: TimestampRequest, serial: int, now: datetime) -> bytes:
+        said = self._tst_info(asked, serial, now).dump()
+        attributes = (*self._frame.attributes, _attribute("message_digest", self._digest(said)))
+        covered = der.set_of(*attributes)
         key = self._signer.public_key
-        covered = attributes.dump()
         signature = self._signer.sign(covered)
         # A faulty device or the wrong key must not get a bad signature published.
         key.verify(signature, covered)
-        own = asn1_x509.Certificate.load(self._own.der)
-        info = cms.SignerInfo(
-            {
-                "version": "v1",
-                "sid": cms.SignerIdentifier(
-                    {
-                        "issuer_and_serial_number": cms.IssuerAndSerialNumber(
-                            {"issuer": own.issuer, "serial_number": own.serial_number}
-                        )
-                    }
-                ),
-                "digest_algorithm": self._digest_algorithm(),
-                "signed_attrs": attributes,
-                "signature_algorithm": algos.SignedDigestAlgorithm(
-                    {"algorithm": key.suite.x509_signature_oid().dotted_string}
-                ),
-                "signature": key.suite.to_x509_signature(signature),
-            }
+        signer = der.sequence(
+            _VERSION_1,
+            self._frame.signer_id,
+            self._frame.digest_algorithm,
+            # [0] IMPLICIT: the tag takes the place of the SET's.
+            der.tagged(0, content(covered, _SET)),
+            der.algorithm(key.suite.x509_signature_oid()),
+            der.octets(key.suite.to_x509_signature(signature)),
         )
-        signed = {
-            "version": "v3",
-            "digest_algorithms": [self._digest_algorithm()],
-            "encap_content_info": {
-                "content_type": "tst_info",
-                "content": core.ParsableOctetString(content),
-            },
-            "signer_infos": [info],
-        }
-        if asked.wants_certificates:
-            signed["certificates"] = [asn1_x509.Certificate.load(one) for one in self._chain]
-        return cms.ContentInfo({"content_type": "signed_data", "content": cms.SignedData(signed)})
+        certificates = [self._frame.certificates] if asked.wants_certificates else []
+        signed = der.sequence(
+            _VERSION_3,
+            der.set_of(self._frame.digest_algorithm),
+            der.sequence(der.oid(TST_INFO), der.tagged(0, der.octets(said))),
+            *certificates,
+            der.set_of(signer),
+        )
+        return der.sequence(der.oid(SIGNED_DATA), der.tagged(0, signed))
 
     def _tst_info(self, asked: TimestampRequest, serial: int, now: datetime) -> tsp.TSTInfo:
         milliseconds, microseconds = divmod(self._accuracy.microseconds, 1_000)
@@ -214,25 +205,43 @@ class TimestampAuthority:
             fields["nonce"] = asked.nonce
         return tsp.TSTInfo(fields)
 
-    def _attributes(self, content: bytes) -> cms.CMSAttributes:
-        certificate = tsp.ESSCertIDv2(
-            {"hash_algorithm": self._digest_algorithm(), "cert_hash": self._digest(self._own.der)}
+
+@dataclass(frozen=True, slots=True)
+class _Frame:
+    """What is the same in every token of an authority, encoded once."""
+
+    digest_algorithm: bytes
+    signer_id: bytes
+    """DER IssuerAndSerialNumber."""
+    attributes: tuple[bytes, ...]
+    """Content type, and the digest of the authority's certificate (RFC 5816)."""
+    certificates: bytes
+    """The chain, as SignedData has it."""
+
+    @classmethod
+    def of(
+        cls, chain: tuple[bytes, ...], digest_oid: str, digest: Callable[[bytes], bytes]
+    ) -> _Frame:
+        own = asn1_x509.Certificate.load(chain[0])
+        algorithm = algos.DigestAlgorithm({"algorithm": digest_oid})
+        named = tsp.ESSCertIDv2({"hash_algorithm": algorithm, "cert_hash": digest(chain[0])})
+        signer_id = cms.IssuerAndSerialNumber(
+            {"issuer": own.issuer, "serial_number": own.serial_number}
         )
-        return cms.CMSAttributes(
-            [
-                cms.CMSAttribute({"type": "content_type", "values": ["tst_info"]}),
-                cms.CMSAttribute({"type": "message_digest", "values": [self._digest(content)]}),
-                cms.CMSAttribute(
-                    {
-                        "type": "signing_certificate_v2",
-                        "values": [tsp.SigningCertificateV2({"certs": [certificate]})],
-                    }
-                ),
-            ]
+        return cls(
+            digest_algorithm=algorithm.dump(),
+            signer_id=signer_id.dump(),
+            attributes=(
+                _attribute("content_type", "tst_info"),
+                _attribute("signing_certificate_v2", tsp.SigningCertificateV2({"certs": [named]})),
+            ),
+            certificates=der.tagged(0, content(der.set_of(*chain), _SET)),
         )
 
-    def _digest_algorithm(self) -> algos.DigestAlgorithm:
-        return algos.DigestAlgorithm({"algorithm": self._digest_oid})
+
+def _attribute(kind: str, value: object) -> bytes:
+    encoded: bytes = cms.CMSAttribute({"type": kind, "values": [value]}).dump()
+    return encoded
 
 
 def _check_certificate(own: Certificate, signer: Signer) -> None:

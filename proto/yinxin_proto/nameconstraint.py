@@ -7,13 +7,19 @@ not kept is none.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from urllib.parse import urlsplit
+from typing import Final
 
 from cryptography import x509
 
 from yinxin_proto.error import MalformedError
+
+_AUTHORITY: Final = re.compile(
+    r"[A-Za-z][A-Za-z0-9+.-]*://(?:[^/?#@]*@)?([A-Za-z0-9._~-]+)(?::[0-9]*)?(?:[/?#]|\Z)"
+)
+"""RFC 3986 §3.2 with a name as its host; no name fits an address or an escape."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,10 +76,10 @@ class PermittedNames:
 
 
 def _host_fits(uri: str, bases: Sequence[str]) -> bool:
-    try:
-        host = (urlsplit(uri).hostname or "").lower()
-    except ValueError:
+    found = _AUTHORITY.match(uri)
+    if found is None:
         return False
+    host = found[1].lower()
     return any(
         host.endswith(base) and host != base[1:] if base.startswith(".") else host == base
         for base in bases

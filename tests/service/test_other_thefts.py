@@ -10,8 +10,10 @@ import pytest
 from support.officers import FIRST
 from support.requests import AUTHORITY
 from support.small_region import SmallRegion
-from support.theft import KEY, Scene, declare, forge_through, propose
+from support.theft import KEY, Scene, declare, forge_outside, forge_through, propose
 from yinxin_ca.keystore import Purpose
+from yinxin_ca.profile import LICENCE
+from yinxin_ca.subject import Subject
 from yinxin_proto.certificate import CertificatePurpose
 from yinxin_proto.checkpoint import Checkpoint
 from yinxin_proto.error import FailedPreconditionError, PermissionDeniedError, VerificationError
@@ -20,10 +22,14 @@ from yinxin_proto.merkle import leaf_hash, node_hash
 from yinxin_proto.receipt import Receipt
 from yinxin_proto.statuslist import StatusList, StatusToken
 from yinxin_proto.strict import parse_json
+from yinxin_proto.suite import ES256
+from yinxin_trust.catheft import CaTheft
+from yinxin_trust.certification import issuing_cas, open_authority, tls_anchors
 from yinxin_trust.ledger import LICENCES, signed_head
 from yinxin_trust.logtheft import LogTheft
 from yinxin_trust.status import LIFETIME, STATUS_CHAIN, TTL
 from yinxin_trust.storage import require_setting
+from yinxin_trust.trustlisting import get_anchors
 from yinxin_verifier.certification import Certifier
 from yinxin_verifier.report import Indication
 from yinxin_verifier.status import StatusVerifier
@@ -43,7 +49,7 @@ def _origin(scene: Scene) -> str:
 def _fork(scene: Scene, genuine: bytes) -> bytes:
     """A licence under a checkpoint of another tree, signed with the log's own stolen key."""
     small, region = scene.small, scene.small.region
-    forged = forge_through(small, small.issue_request(), bytes(32), keep_row=True)
+    forged = forge_through(small.region, small.issue_request(), bytes(32), keep_row=True)
     with region.storage.read() as conn:
         signer = region.keyring.at(conn).log_signer(LICENCES, 1)
     sibling = bytes(32)
@@ -151,3 +157,62 @@ def test_a_stolen_approval_key_approves_nothing_more(scene: Scene) -> None:
     found = scene.propose(KEY).reconciliation
     assert found is not None
     assert found.reasons() == {"NO_APPROVAL": 3}
+
+
+def test_licences_outlive_the_authority_that_certified_their_key(
+    scene: Scene, tmp_path: Path
+) -> None:
+    small, region = scene.small, scene.small.region
+    before = [scene.file(record) for record in scene.genuine]
+    theft = CaTheft(region=region)
+    theft.succeed("licence")
+    small.later(minutes=1)
+    # The thief certifies a key of his own, in the authority's name.
+    with region.storage.read() as conn:
+        stolen = open_authority(
+            "licence",
+            anchors=get_anchors(conn),
+            keyring=region.keyring.at(conn),
+            registers=region.foundation.registers,
+            clock=region.clock,
+            entropy=region.entropy,
+            certificate=issuing_cas(conn, "licence")[0].certificate,
+        )
+    own = ES256.generate()
+    der = stolen.issue(
+        LICENCE,
+        subject=Subject(organisation="虚构局", organisation_code=AUTHORITY),
+        public_key=own.public_key,
+    )
+    small.later(minutes=1)
+    theft.revoke("licence")
+    scene.issue(1)
+    small.later(minutes=1)
+
+    pack = scene.pack(tmp_path / "pack.zip")
+    for presentation in [*before, *map(scene.file, scene.genuine)]:
+        for report in (scene.online(presentation), scene.offline(pack, presentation)):
+            assert report.indication is Indication.TOTAL_PASSED, report.code
+    forged = forge_outside(before[0], own, issued_at=small.clock.now(), chain=stolen.chain(der))
+    for report in (scene.online(forged), scene.offline(pack, forged)):
+        assert report.indication is Indication.TOTAL_FAILED
+        assert report.code == "KEY_NOT_TRUSTED"
+
+
+def test_clients_of_a_stolen_tls_ca_are_refused_and_two_officers_withdraw_it(
+    scene: Scene,
+) -> None:
+    small, region, officers = scene.small, scene.small.region, scene.officers
+    theft = CaTheft(region=region)
+    theft.succeed("tls")
+    small.later(minutes=1)
+    with pytest.raises(PermissionDeniedError) as refused:
+        theft.revoke("tls")
+    assert refused.value.reason == "OPERATION_MISSING"
+    operation = theft.operation("tls")
+    assert operation is not None
+    theft.revoke("tls", [officers.sign(operation)])
+    with region.storage.read() as conn:
+        old, new = (ca.certificate for ca in issuing_cas(conn, "tls"))
+        assert tls_anchors(conn) == (new,)
+    assert old not in scene.trust_list().anchors.tls

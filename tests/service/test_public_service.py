@@ -7,19 +7,24 @@ import http.client
 import io
 import urllib.parse
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from asn1crypto import tsp
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import ocsp
+from sqlalchemy import select
 
 from support.clock import FixedClock, SeededEntropy
 from support.openssl import needs_openssl, openssl
 from yinxin_ca.authority import CertificateAuthority, to_pem
+from yinxin_ca.keystore import Purpose
 from yinxin_ca.location import shard_of
 from yinxin_ca.profile import DEPARTMENT, SEAL, STATUS, TLS_CLIENT
+from yinxin_ca.register import CertificateRecord, InMemoryRegister
 from yinxin_ca.subject import AlternativeNames, Subject
 from yinxin_ca.timestampbook import FileTimestampBook, InMemoryTimestampBook
 from yinxin_edge.clock import SystemClock
@@ -27,16 +32,23 @@ from yinxin_edge.http import HttpServer, HttpSettings
 from yinxin_edge.journal import Journal
 from yinxin_proto.certificate import Certificate, parse
 from yinxin_proto.crl import RevocationReason, parse_crl
-from yinxin_proto.error import FailedPreconditionError
+from yinxin_proto.error import FailedPreconditionError, KeyStoreError
+from yinxin_proto.jose import x5c_chain
 from yinxin_proto.ocsp import OcspAnswer, OcspStatus, parse_ocsp
+from yinxin_proto.strict import parse_json
 from yinxin_proto.suite import ES256
 from yinxin_proto.timestamp import Imprint
 from yinxin_proto.timestamp_token import token_of, verify_token
+from yinxin_proto.trustlist import TrustList
+from yinxin_trust import schema
 from yinxin_trust.answering import Answering, authority_of
+from yinxin_trust.catalogue import builtin_types
 from yinxin_trust.certification import ISSUING, ROOT, issuing_cas
 from yinxin_trust.peerrevocation import PeerRevocation
+from yinxin_trust.publication import current_view
 from yinxin_trust.publicservice import PublicService
 from yinxin_trust.region import Region
+from yinxin_trust.registration import NewAuthority
 from yinxin_trust.revocation import (
     find_certificate,
     publish_revocations,
@@ -46,6 +58,7 @@ from yinxin_trust.revocation import (
 )
 from yinxin_trust.settings import HttpTable
 from yinxin_trust.trustlisting import get_anchors
+from yinxin_verifier.assembly import read_revocations
 
 URL = "http://pki.putian.example"
 SUBJECT = Subject(organisation="虚构市市场监督管理局", common_name="invented")
@@ -277,6 +290,52 @@ def test_openssl_asks_the_responder_over_http(served: Served, tmp_path: Path) ->
     assert "Reason: keyCompromise" in said()
 
 
+def test_a_register_that_cannot_be_read_makes_nothing_good() -> None:
+    class Gone(InMemoryRegister):
+        def find(self, serial: int) -> CertificateRecord | None:
+            raise KeyStoreError("the register cannot be read", reason="STORE_IO")
+
+    served = Served(shards=1)
+    leaf, issuer = served.seal(), served.anchor("seal")
+    delegations = [replace(one, register=Gone()) for one in served.answering._delegations()]
+    served.answering.responder._delegations = lambda: delegations
+    _, answer = _post(served, _request(leaf, issuer))
+    served.close()
+    assert ocsp.load_der_ocsp_response(answer).response_status.name == "TRY_LATER"
+    assert "ocsp_failed" in served.journal.getvalue()
+
+
+# --- verdicts ------------------------------------------------------------------------
+
+
+def test_a_verifier_reads_the_shards_that_a_region_publishes(served: Served) -> None:
+    region = served.region
+    region.registrar.add_authority(
+        NewAuthority(
+            code="11350399MB0000017D",
+            name="虚构局",
+            types=(next(entry.code for entry in builtin_types() if entry.is_issuable),),
+            approval_key=ES256.generate().public_key,
+        )
+    )
+    with region.storage.read() as conn:
+        view = current_view(conn, region.clock.now())
+        paths = view.paths("crl")
+        trust_list = TrustList.parse(view.target("trust.json"))
+        lists = read_revocations(trust_list, map(view.target, paths))
+        k = schema.authority_key.c
+        x5c = conn.execute(select(k.x5c).where(k.purpose == "licence")).scalar_one()
+    assert {path for path in paths if path.startswith("crl/licence")} == {
+        "crl/licence.crl",
+        *(f"crl/licence-s{shard}.crl" for shard in range(3)),
+    }
+    # Of authorities that no verdict needs, a verifier would refuse a list.
+    assert not any("seal" in path or "member" in path for path in paths)
+    leaf = parse(x5c_chain({"x5c": parse_json(x5c.encode())})[0])
+    (speaking,) = [listed for listed in lists if listed.covers(leaf)]
+    assert shard_of(leaf.crl_urls[0]) == shard_of(speaking.addresses[0]) != ""
+
+
 # --- time-stamps -------------------------------------------------------------------
 
 
@@ -338,6 +397,72 @@ def test_a_responders_certificate_is_renewed_before_it_ends() -> None:
         served.clock.advance(days=14)
     served.close()
     assert len(seen) == 2
+
+
+def _rotate(served: Served, purpose: Purpose) -> None:
+    rotation = served.region.rotation()
+    progress = rotation.rotate(served.region.namespace.code, purpose)
+    for _ in range(20):
+        if progress.waiting is None:
+            return
+        served.clock.advance(days=1)
+        rotation.run_due()
+        progress = rotation.resume(served.region.namespace.code, purpose)
+    raise AssertionError(progress)
+
+
+def _stamped_by(served: Served) -> bytes:
+    imprint = {
+        "hash_algorithm": {"algorithm": "sha256"},
+        "hashed_message": Imprint.of(b"data").digest,
+    }
+    query = {"version": "v1", "message_imprint": imprint, "cert_req": True}
+    body: bytes = tsp.TimeStampReq(query).dump()
+    _, reply = served.ask("POST", "/tsa", body, Content_Type="application/timestamp-query")
+    token = token_of(reply)
+    verify_token(token, Imprint.of(b"data"), anchor=served.anchor("root"), suite=ES256)
+    return token
+
+
+def test_whoever_answers_goes_on_under_new_keys_and_authorities() -> None:
+    served = Served(shards=2)
+    leaf, issuer = served.seal(), served.anchor("seal")
+    _, first = _post(served, _request(leaf, issuer))
+    before = _stamped_by(served)
+    for purpose in (
+        Purpose.OCSP,
+        Purpose.TIMESTAMP,
+        Purpose.TIMESTAMP_CA,
+        Purpose.SEAL_CA,
+    ):
+        _rotate(served, purpose)
+    # The authority before still answers for what it certified, under the new responder's key.
+    _, again = _post(served, _request(leaf, issuer))
+    answers = [parse_ocsp(answer) for answer in (first, again)]
+    said = answers[1].verify(leaf, issuer, suite=ES256, at=served.clock.now())
+    assert said.status is OcspStatus.GOOD
+    assert answers[0].certificates[0].spki != answers[1].certificates[0].spki
+    with served.region.storage.read() as conn:
+        old, new = issuing_cas(conn, "seal")
+    assert (old.certificate, old.label, new.label) == (issuer.der, "seal", "seal-2")
+    _, served_certificate = served.ask("GET", "/ca/seal-2.crt")
+    assert served_certificate == new.certificate
+    own = parse(
+        authority_of(served.region, new).issue(
+            SEAL, subject=SUBJECT, public_key=ES256.generate().public_key
+        )
+    )
+    assert own.crl_urls[0].startswith(f"{URL}/crl/seal-2-s")
+    revoke_certificate(served.region, own.serial_number, RevocationReason.SUPERSEDED)
+    publish_revocations(served.region, ["seal-2"])
+    _, crl = served.ask("GET", urllib.parse.urlsplit(own.crl_urls[0]).path)
+    listed = parse_crl(crl).verify(parse(new.certificate), suite=ES256)
+    assert own.serial_number in listed.entries
+    # Tokens of both keys verify, each by its own chain.
+    after = _stamped_by(served)
+    assert before != after
+    verify_token(before, Imprint.of(b"data"), anchor=served.anchor("root"), suite=ES256)
+    served.close()
 
 
 # --- stolen keys ---------------------------------------------------------------------

@@ -53,12 +53,12 @@ def test_after_a_theft_everything_issued_stands_and_every_forgery_fails(
     small.later(hours=3)
 
     # The thief, through the hijacked service and outside it, between honest issues.
-    hidden = forge_through(small, small.issue_request(), bytes(32), keep_row=False)
-    made_up = forge_through(small, small.issue_request(), bytes(range(32)))
+    hidden = forge_through(small.region, small.issue_request(), bytes(32), keep_row=False)
+    made_up = forge_through(small.region, small.issue_request(), bytes(range(32)))
     scene.issue(2)
     first = scene.copies[0]
     replayed = forge_through(
-        small,
+        small.region,
         small.issue_request(),
         first.parse_approval().claimed.digest,
         claimed_request=first.digests[0],
@@ -134,7 +134,7 @@ def test_each_way_to_hide_a_forgery_is_held_against_the_key(scene: Scene) -> Non
     scene.command([small.issue_request()])
     copy = scene.copies[-1]
     forge_through(
-        small,
+        small.region,
         small.issue_request(fields={"KZ_JYCS": "虚构路 99 号"}),
         copy.parse_approval().claimed.digest,
         claimed_request=copy.digests[0],
@@ -142,10 +142,10 @@ def test_each_way_to_hide_a_forgery_is_held_against_the_key(scene: Scene) -> Non
     # An approval signed by another authority, kept among this one's copies.
     requests = [small.issue_request()]
     foreign = ApprovalCopy.of(small.approve(requests, code=OTHER_AUTHORITY), tuple(requests))
-    forge_through(small, requests[0], foreign.parse_approval().claimed.digest)
+    forge_through(small.region, requests[0], foreign.parse_approval().claimed.digest)
     scene.copies.append(foreign)
     # An entry whose row was removed again.
-    removed = forge_through(small, small.issue_request(), bytes(32))
+    removed = forge_through(small.region, small.issue_request(), bytes(32))
     small.region.sequence()
     with small.region.storage.write() as conn:
         conn.execute(delete(schema.licence).where(schema.licence.c.entry == removed.entry))

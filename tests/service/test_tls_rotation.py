@@ -23,10 +23,10 @@ from yinxin_edge.tls import TlsIdentity, channel_credentials
 from yinxin_trust.access import Role
 from yinxin_trust.region import Region
 from yinxin_trust.servercertificate import FILE, FOLDER, ServerCertificate
-from yinxin_trust.settings import KeysTable
+from yinxin_trust.settings import RotationTable
 from yinxin_trust.worker import ProcessSettings, make_server
 
-NO_WAITS = KeysTable(publish_wait=timedelta(0), settle=timedelta(0))
+NO_WAITS = RotationTable(publish_wait=timedelta(0), settle=timedelta(0))
 
 
 @dataclass
@@ -68,7 +68,7 @@ def answers(channel: grpc.Channel) -> bool:
 
 @pytest.fixture
 def served(tmp_path: Path) -> Iterator[Served]:
-    with Region.in_memory(keys=NO_WAITS) as region:
+    with Region.in_memory(rotation=NO_WAITS) as region:
         client = enrol(region, VERIFIER, Role.VERIFIER)
         certificate = ServerCertificate(region=region, directory=tmp_path)
         certificate.ensure()
@@ -126,7 +126,7 @@ def test_a_certificate_file_that_is_damaged_is_not_taken_up(served: Served, tmp_
 
 def test_who_is_certified_by_no_ca_of_the_region_is_not_served(served: Served) -> None:
     served.rotate(Purpose.TLS_CA)
-    with Region.in_memory(keys=NO_WAITS) as other:
+    with Region.in_memory(rotation=NO_WAITS) as other:
         stranger = enrol(other, VERIFIER, Role.VERIFIER)
     shown = replace(stranger, roots=served.client.roots)
     with served.connect(shown) as channel, pytest.raises(grpc.RpcError):

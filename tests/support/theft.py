@@ -17,7 +17,7 @@ from support.small_region import CONTEXT, SmallRegion
 from yinxin_ca.keystore import KeyRef, Purpose
 from yinxin_proto.approvalcopy import ApprovalCopy
 from yinxin_proto.issuerequest import IssueRequest
-from yinxin_proto.jose import sign_compact
+from yinxin_proto.jose import encode_x5c, sign_compact
 from yinxin_proto.licence import LicenceFile
 from yinxin_proto.signature import Signer
 from yinxin_proto.strict import b64url_decode
@@ -64,7 +64,12 @@ def file_of(region: Region, record: LicenceRecord) -> bytes:
 
 
 def forge_outside(
-    genuine: bytes, signer: Signer, *, issued_at: datetime, serial: str = "甲"
+    genuine: bytes,
+    signer: Signer,
+    *,
+    issued_at: datetime,
+    serial: str = "甲",
+    chain: tuple[bytes, ...] = (),
 ) -> bytes:
     """Sign a licence outside the service, backdated, under a real licence's receipt.
 
@@ -77,7 +82,8 @@ def forge_outside(
     payload = json.loads(b64url_decode(payload_text))
     payload["iat"] = int(issued_at.timestamp())
     payload["ZZMC"] = f"伪造的许可证{serial}"
-    header = {"x5c": json.loads(b64url_decode(header_text))["x5c"]}
+    x5c = encode_x5c(chain) if chain else json.loads(b64url_decode(header_text))["x5c"]
+    header = {"x5c": x5c}
     forged = sign_compact(
         signer, typ="dc+sd-jwt", header=header, payload=json.dumps(payload).encode()
     )
@@ -85,23 +91,24 @@ def forge_outside(
 
 
 def forge_through(
-    small: SmallRegion,
+    region: Region,
     request: bytes,
     approval: bytes,
     *,
     claimed_request: bytes | None = None,
     keep_row: bool = True,
+    backdated: timedelta = timedelta(hours=1),
 ) -> LicenceRecord:
     """Issue through a hijacked service: its own internals, without any check.
 
     Args:
-        small: The region.
+        region: The region, opened by the thief.
         request: What the licence is to say.
         approval: Digest of an approval that the leaf claims: made up, or another's.
         claimed_request: Digest that the leaf claims; the request's own unless given.
         keep_row: Leave the row behind that explains the entry.
+        backdated: By how much it lies about when it was issued.
     """
-    region = small.region
     parsed = IssueRequest.parse(request)
     with region.storage.read() as conn:
         snapshot = region.directory.snapshot(conn)
@@ -121,7 +128,7 @@ def forge_through(
         issuer=issuer,
         key=key,
         entropy=region.entropy,
-        now=region.clock.now() - timedelta(hours=1),
+        now=region.clock.now() - backdated,
     ).mint(checked, approval_digest=approval, allocation=allocation, holders=[owner])
     add_rows(batch, minted, checked=checked, allocation=allocation, key=key, vault=region.vault)
     if not keep_row:

@@ -14,10 +14,22 @@ from typing import Final
 from yinxin_ca.keystore import EXPORTABLE, Purpose
 from yinxin_proto.error import ConfigurationError, Violation
 
-OFFLINE: Final = frozenset({Purpose.ROOT, Purpose.TUF_ROOT, Purpose.TUF_TARGETS})
-"""Purposes of the offline store."""
-SECRETS: Final = frozenset({Purpose.LOG, Purpose.INDEX_HMAC, Purpose.KEK})
+OFFLINE: Final = frozenset(
+    {
+        Purpose.ROOT,
+        Purpose.PQ_ROOT,
+        Purpose.TUF_ROOT,
+        Purpose.TUF_TARGETS,
+        Purpose.OFFICERS,
+        Purpose.CUSTODIAN,
+        Purpose.CUSTODIAN_SEAL,
+    }
+)
+"""Purposes of the offline store, and of those who keep it."""
+SECRETS: Final = frozenset({Purpose.LOG, Purpose.INDEX_HMAC, Purpose.KEK, Purpose.INTEGRITY})
 """Purposes whose keys are secrets rather than key pairs."""
+ADOPTED: Final = frozenset({Purpose.SEAL_ENCRYPTION, Purpose.LICENCE_ENCRYPTION})
+"""Purposes whose keys a licensed authority makes, so that no device of ours can."""
 MAX_SDF_INDEX: Final = 65_535
 
 
@@ -35,7 +47,7 @@ class Pkcs11Table:
     """A file with the PIN, private; relative to the region's directory."""
 
     def __post_init__(self) -> None:
-        _check(self, needed=("module", "token", "pin_file"), refused=EXPORTABLE)
+        _check(self, needed=("module", "token", "pin_file"), refused=EXPORTABLE | ADOPTED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +67,7 @@ class SdfTable:
     relative to the region's directory."""
 
     def __post_init__(self) -> None:
-        _check(self, needed=("library", "code_file"), refused=EXPORTABLE | SECRETS)
+        _check(self, needed=("library", "code_file"), refused=EXPORTABLE | SECRETS | ADOPTED)
         if self.purposes and not 1 <= self.first_index <= self.last_index <= MAX_SDF_INDEX:
             raise ConfigurationError(
                 f"first_index to last_index: a range within 1 to {MAX_SDF_INDEX}",
@@ -77,7 +89,7 @@ class RemoteTable:
     """How long one call may take."""
 
     def __post_init__(self) -> None:
-        _check(self, needed=("address", "credentials"), refused=EXPORTABLE | SECRETS)
+        _check(self, needed=("address", "credentials"), refused=EXPORTABLE | SECRETS | ADOPTED)
         if not timedelta(milliseconds=100) <= self.timeout <= timedelta(minutes=1):
             raise ConfigurationError("timeout: 100ms to 1m", reason="TIMEOUT")
 
@@ -98,6 +110,13 @@ class KeysTable:
                 f"{', '.join(twice)}: in two key stores, or named twice; name each purpose once",
                 reason="PURPOSE_TWICE",
             )
+
+
+_WHY: Final = (
+    (EXPORTABLE, "is exported to gRPC"),
+    (SECRETS, "is a secret, no key pair"),
+    (ADOPTED, "is made by a licensed authority"),
+)
 
 
 def _check(
@@ -127,5 +146,5 @@ def _violations(
         if purpose in OFFLINE:
             yield Violation("purposes", f"{purpose} belongs to the offline store", "PURPOSE")
         elif purpose in refused:
-            why = "is exported to gRPC" if purpose in EXPORTABLE else "is a secret, no key pair"
+            why = next(text for members, text in _WHY if purpose in members)
             yield Violation("purposes", f"{purpose} {why}; keep it in files", "PURPOSE")

@@ -24,7 +24,7 @@ from yinxin_trust.directory import touch
 from yinxin_trust.keyinventory import KeyVersion, get, in_stages, move
 from yinxin_trust.keystage import Stage, Step
 from yinxin_trust.storage import require_setting
-from yinxin_trust.trustlisting import key_record
+from yinxin_trust.trustlisting import endings, key_record
 
 REGION_SETTING: Final = "region"
 _MIN_PREFIX: Final = 8
@@ -68,7 +68,7 @@ def find_key(conn: Connection, name: str) -> StandingKey:
         )
     if len(rows) > 1:
         raise InvalidArgumentError("several keys begin so; give more digits", reason="KEY_NAME")
-    return _standing(rows[0])
+    return _standing(conn, rows[0])
 
 
 def get_key(conn: Connection, thumbprint: bytes) -> StandingKey:
@@ -82,7 +82,7 @@ def get_key(conn: Connection, thumbprint: bytes) -> StandingKey:
     ).one_or_none()
     if row is None:
         raise NotFoundError("no such key in this region", reason="KEY")
-    return _standing(row)
+    return _standing(conn, row)
 
 
 def stop(conn: Connection, key: StandingKey, now_ms: int) -> None:
@@ -152,12 +152,12 @@ def _is_named(row: Row[*tuple[Any, ...]], name: str) -> bool:
     return name == full or (len(name) >= _MIN_PREFIX and digits.startswith(name.lower()))
 
 
-def _standing(row: Row[*tuple[Any, ...]]) -> StandingKey:
+def _standing(conn: Connection, row: Row[*tuple[Any, ...]]) -> StandingKey:
     chain = parse_chain(row.x5c)
     return StandingKey(
         owner=row.authority_code,
         version=row.version,
-        record=key_record(row),
+        record=key_record(row, endings(conn).get(bytes(row.thumbprint))),
         stopped_ms=row.stopped_ms,
         chain=chain,
     )

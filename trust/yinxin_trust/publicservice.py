@@ -21,7 +21,7 @@ from http import HTTPStatus
 from typing import Final
 from urllib.parse import unquote_to_bytes
 
-from yinxin_ca.ocsp import MAX_REQUEST_BYTES, OcspReply
+from yinxin_ca.ocsp import MAX_REQUEST_BYTES, OcspReply, Refusal
 from yinxin_edge.http import HttpRequest, HttpResponse, http_date
 from yinxin_edge.journal import Journal
 from yinxin_proto.crl import parse_crl
@@ -100,11 +100,19 @@ class PublicService:
             asked = _from_path(request.path.removeprefix("/ocsp/"))
         else:
             return _not_allowed("GET, HEAD, POST")
-        reply = self._answering.responder.answer(asked)
+        reply = self._answer(asked)
         headers = self._ocsp_headers(reply, request.method)
         return HttpResponse(
             content_type="application/ocsp-response", body=reply.der, headers=headers
         )
+
+    def _answer(self, asked: bytes) -> OcspReply:
+        try:
+            return self._answering.responder.answer(asked)
+        except YinxinError as error:
+            # A register or a key is out of reach: nobody is told that anything is good.
+            self._journal.error("ocsp_failed", error)
+            return OcspReply(Refusal.TRY_LATER.to_bytes_der())
 
     def _ocsp_headers(self, reply: OcspReply, method: str) -> Mapping[str, str]:
         if reply.this_update is None or reply.next_update is None or method == "POST":

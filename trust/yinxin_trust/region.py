@@ -330,6 +330,7 @@ class Region:
         server: ServerTable | None = None,
         http: HttpTable | None = None,
         keys: KeysTable | None = None,
+        rotation: RotationTable | None = None,
         database_url: str = "sqlite://",
     ) -> Self:
         """Found a region that is gone when closed; everything in it is real."""
@@ -339,6 +340,7 @@ class Region:
             server=server or ServerTable(),
             http=http or HttpTable(),
             keys=keys or KeysTable(),
+            rotation=rotation or RotationTable(),
         )
         foundation = Foundation(
             settings=settings,

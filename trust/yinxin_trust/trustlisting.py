@@ -79,7 +79,7 @@ def build_trust_list(conn: Connection, namespace: Namespace, now: datetime) -> T
     anchors = get_anchors(conn)
     keys: dict[str, list[KeyRecord]] = {}
     order = (schema.authority_key.c.authority_code, schema.authority_key.c.thumbprint)
-    pins = _pins(conn)
+    pins = endings(conn)
     for row in conn.execute(select(schema.authority_key).order_by(*order)):
         pin = pins.get(bytes(row.thumbprint))
         keys.setdefault(row.authority_code, []).append(key_record(row, pin))
@@ -102,11 +102,18 @@ def build_trust_list(conn: Connection, namespace: Namespace, now: datetime) -> T
 
 
 def _certificates(conn: Connection, purpose: Purpose) -> tuple[bytes, ...]:
-    """Return every CA of a purpose that was ever published: licences outlive their CA's key."""
-    return tuple(key.chain[0] for key in known(conn, purpose) if key.chain)
+    """Return every CA of a purpose that was ever published: licences outlive their CA's key.
+
+    Not a TLS CA that was stolen: its certificates open a door by themselves.
+    """
+    return tuple(
+        key.chain[0]
+        for key in known(conn, purpose)
+        if key.chain and not (purpose is Purpose.TLS_CA and key.stage is Stage.COMPROMISED)
+    )
 
 
-def _pins(conn: Connection) -> dict[bytes, Pin]:
+def endings(conn: Connection) -> dict[bytes, Pin]:
     """Return the trees within which retired keys signed, by the keys' thumbprints."""
     v = schema.key_version.c
     query = select(v.thumbprint, v.ending).where(
@@ -163,14 +170,16 @@ def key_record(row: Row[*tuple[Any, ...]], ending: Pin | None = None) -> KeyReco
         row: Of the table.
         ending: The pin of an ordinary retirement; one of a compromise is in the row.
     """
-    pin = ending
+    state = KeyState(row.state)
+    # Once declared compromised, what an ordinary end said of it counts no more.
+    pin = ending if state is KeyState.RETIRED else None
     if row.pin is not None:
         pin = Pin.from_json(parse_json(row.pin.encode()), "pin")
     return KeyRecord(
         suite=row.suite,
         purpose=KeyPurpose(row.purpose),
         spki=bytes(row.spki),
-        state=KeyState(row.state),
+        state=state,
         not_before=row.not_before_ms // 1000,
         not_after=None if row.not_after_ms is None else row.not_after_ms // 1000,
         pin=pin,

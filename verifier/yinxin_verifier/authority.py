@@ -91,11 +91,18 @@ def check_revocation(x: Examination) -> Finding | None:
 
     A stolen key's own certificate is revoked for the theft. Where the pin has
     found the entry and admits it, the offline roles have judged that theft
-    more finely than any date can.
+    more finely than any date can. So they have where an authority was revoked:
+    a certificate buys nobody a place in the trust list, and a list that was
+    signed since and names the key anyway says that the key stands.
     """
     chain = x.certification
     is_judged = x.is_pinned and x.issuer.record.state is KeyState.COMPROMISED
-    revoked_at = chain.authority_revoked_at if is_judged else chain.revoked_at
+    known = [None if is_judged else chain.leaf_revoked_at]
+    authority_revoked_at = chain.authority_revoked_at
+    listed_at = x.known_region.trust_list.issued_at
+    if authority_revoked_at is not None and listed_at < authority_revoked_at:
+        known.append(authority_revoked_at)
+    revoked_at = min((found for found in known if found is not None), default=None)
     if revoked_at is not None:
         if x.issued_at >= revoked_at:
             return reason.CERTIFICATE_REVOKED

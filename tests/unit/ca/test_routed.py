@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from support.clock import FixedClock, SeededEntropy
-from yinxin_ca.keystore import KeyRef, Purpose
+from yinxin_ca.keystore import KeyAdopter, KeyRef, Purpose
 from yinxin_ca.routed import Route, RoutedKeyStore
 from yinxin_ca.software import SoftwareKeyStore, in_memory_key_store
 from yinxin_proto.error import AlreadyExistsError, InvalidArgumentError, KeyStoreError
@@ -87,6 +89,33 @@ def test_a_key_that_is_nowhere_is_said_to_be(both: RoutedKeyStore) -> None:
             with pytest.raises(KeyStoreError) as caught:
                 ask(ref)
             assert caught.value.reason == "KEY_NOT_FOUND"
+
+
+def test_a_key_made_elsewhere_goes_where_one_can_be_taken(
+    both: RoutedKeyStore, files: SoftwareKeyStore
+) -> None:
+    assert isinstance(both, KeyAdopter)
+    key = ES256.generate()
+    both.adopt(STATUS, key)
+    assert files.signer(STATUS).public_key.spki == key.public_key.spki
+
+
+class _Device:
+    """A store that makes its own keys."""
+
+    def list(self) -> tuple[()]:
+        return ()
+
+
+def test_a_device_takes_no_key_that_was_made_elsewhere(files: SoftwareKeyStore) -> None:
+    device: Any = _Device()
+    both = RoutedKeyStore(
+        Route("file", files, frozenset()),
+        [Route("sdf", device, frozenset({Purpose.STATUS}))],
+    )
+    with pytest.raises(KeyStoreError, match="own tool") as caught:
+        both.adopt(STATUS, ES256.generate())
+    assert caught.value.reason == "KEY_NOT_ADOPTED"
 
 
 def test_a_purpose_in_two_stores_is_refused(

@@ -12,7 +12,7 @@ from asn1crypto import cms, core, tsp
 from support.clock import SeededEntropy
 from support.hierarchy import AUTHORITY, Hierarchy
 from yinxin_ca.profile import LICENCE
-from yinxin_ca.timestamp import Failure, TimestampAuthority
+from yinxin_ca.timestamp import Failure, TimestampAuthority, _Frame
 from yinxin_ca.timestampbook import InMemoryTimestampBook
 from yinxin_proto.certificate import parse
 from yinxin_proto.der import elements
@@ -225,9 +225,9 @@ def test_a_licence_key_cannot_stamp(office: Office) -> None:
     thief = ES256.generate()
     stolen = office.region.licences.issue(LICENCE, subject=AUTHORITY, public_key=thief.public_key)
     authority = office.open()
-    object.__setattr__(authority, "_own", parse(stolen))
-    object.__setattr__(authority, "_signer", thief)
-    object.__setattr__(authority, "_chain", office.region.licences.chain(stolen))
+    authority._own, authority._signer = parse(stolen), thief
+    chain = office.region.licences.chain(stolen)
+    authority._frame = _Frame.of(chain, authority._digest_oid, authority._digest)
     with pytest.raises(VerificationError) as refused:
         office.verify(token_of(authority.answer(ask()).der))
     assert refused.value.reason == "TIMESTAMP_PURPOSE"

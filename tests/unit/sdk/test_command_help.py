@@ -18,6 +18,7 @@ COMMANDS = {
     "licence": {"issue", "get", "list", "events", *(o.value for o in OPERATIONS)},
     "verify": set[str](),
     "log": {"checkpoint", "prove"},
+    "officer": {"key", "sign"},
     "renew": set[str](),
 }
 

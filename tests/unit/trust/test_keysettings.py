@@ -10,7 +10,8 @@ import pytest
 from yinxin_ca.keystore import Purpose
 from yinxin_edge.config import load
 from yinxin_proto.error import ConfigurationError
-from yinxin_trust.keysettings import KeysTable, Pkcs11Table, RemoteTable, SdfTable
+from yinxin_trust import keyring
+from yinxin_trust.keysettings import OFFLINE, KeysTable, Pkcs11Table, RemoteTable, SdfTable
 from yinxin_trust.settings import (
     RegionTable,
     Settings,
@@ -82,7 +83,7 @@ def test_a_store_that_is_described_for_nothing_is_refused() -> None:
     assert set(reasons('[keys.pkcs11]\nmodule = "/m.so"\n')) == {"keys.pkcs11.purposes"}
 
 
-@pytest.mark.parametrize("purpose", ["root", "tuf-root", "tuf-targets"])
+@pytest.mark.parametrize("purpose", ["root", "pq-root", "tuf-root", "tuf-targets", "officers"])
 def test_offline_keys_are_not_put_where_the_service_runs(purpose: str) -> None:
     found = reasons(
         f'[keys.pkcs11]\npurposes = ["{purpose}"]\nmodule = "m"\ntoken = "t"\npin_file = "p"\n'
@@ -98,6 +99,8 @@ def test_offline_keys_are_not_put_where_the_service_runs(purpose: str) -> None:
         ("sdf", "kek"),
         ("remote", "log"),
         ("remote", "tls-client"),
+        ("pkcs11", "seal-encryption"),
+        ("sdf", "integrity"),
     ],
 )
 def test_what_a_kind_of_store_cannot_hold_is_refused(table: str, purpose: str) -> None:
@@ -119,3 +122,7 @@ def test_the_machine_s_indexes_are_a_range(bounds: str) -> None:
         f'[keys.sdf]\npurposes = ["licence"]\nlibrary = "s"\ncode_file = "c"\n{bounds}\n'
     )
     assert found["keys.sdf"].startswith("SDF_INDEXES")
+
+
+def test_every_key_that_a_founding_puts_offline_is_refused_a_device() -> None:
+    assert frozenset(keyring.OFFLINE) <= OFFLINE

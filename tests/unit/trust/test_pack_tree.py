@@ -9,6 +9,7 @@ from pathlib import Path
 from sqlalchemy import update
 
 from support.log_region import entries, queue_entries
+from support.officers import Officers
 from support.small_region import SmallRegion
 from yinxin_ca.keystore import Purpose
 from yinxin_proto.keyrecord import KeyState, Pin
@@ -57,6 +58,7 @@ def listed(small: SmallRegion) -> TrustList:
 
 def compromise(small: SmallRegion, record: LicenceRecord) -> Pin:
     """Declare the key that signed a licence stolen, in the database as it is."""
+    officers = Officers.appoint(small.region)
     with small.region.storage.write() as conn:
         head = committed_head(conn, LICENCES)
         pin = Pin(
@@ -77,7 +79,7 @@ def compromise(small: SmallRegion, record: LicenceRecord) -> Pin:
             .where(v.c.thumbprint == thumbprint, v.c.purpose == Purpose.LICENCE.value)
             .values(ending=canonical_json(pin.to_json()).decode())
         )
-        small.region.registrar.publish_trust(conn)
+        officers.publish(conn)
     return pin
 
 

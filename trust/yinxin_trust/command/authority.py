@@ -153,13 +153,15 @@ def _type_codes(region: Region, wanted: list[str]) -> tuple[str, ...]:
 def _approval_key(region: Region, folder: ClientFolder, given: Path | None) -> PublicKey:
     """Return the public approval key; where none is given, make one into the folder."""
     suite = region.foundation.suite
-    public = None if given is None else read_public_key(given, suite)
+    if given is not None:
+        public = read_public_key(given, suite)
+        folder.make()
+        return public
+    # First, since a machine may not be able to make keys of the suite.
+    key = suite.generate()
     folder.make()
-    if public is None:
-        key = suite.generate()
-        folder.put_key(APPROVAL_KEY, key)
-        public = key.public_key
-    return public
+    folder.put_key(APPROVAL_KEY, key)
+    return key.public_key
 
 
 def _show(

@@ -16,6 +16,7 @@ from yinxin_edge.terminal import Terminal
 from yinxin_proto.crl import RevocationReason
 from yinxin_proto.error import InvalidArgumentError, NotFoundError
 from yinxin_trust.certification import ROOT
+from yinxin_trust.command.console import audited
 from yinxin_trust.command.opening import RegionDirectory, open_region
 from yinxin_trust.command.passphrase import (
     OfflinePassphraseFile,
@@ -25,6 +26,7 @@ from yinxin_trust.command.passphrase import (
 from yinxin_trust.command.speech import terminal_of
 from yinxin_trust.region import Region, file_registers
 from yinxin_trust.revocation import (
+    RevokedCertificate,
     find_certificate,
     find_in,
     publish_revocations,
@@ -126,7 +128,7 @@ def revoke(
     passphrases = PassphraseSource(
         terminal=terminal, file=passphrase_file, offline_file=offline_passphrase_file
     )
-    number, also = _number(serial), 0
+    number = _number(serial)
     load_settings(directory)
     registers = registers_in(file_registers(directory))
     _, record = find_in(registers, number)
@@ -137,15 +139,11 @@ def revoke(
         if label.partition("-")[0] == ROOT
         for other in register.records()
     )
-    with open_region(directory, passphrases, offline=rooted) as region:
-        touched = {revoke_certificate(region, number, reason).authority}
-        if reason is RevocationReason.KEY_COMPROMISE:
-            others = revoke_certificates_of_key(
-                registers_of(region), record.spki, reason, region.clock.now()
-            )
-            also = len(others)
-            touched |= {other.authority for other in others}
-        publish_revocations(region, touched)
+    with (
+        open_region(directory, passphrases, offline=rooted) as region,
+        audited(region, "Certificate/Revoke", f"certificates/{number:x}", purpose=reason),
+    ):
+        also = _revoke(region, number, record.spki, reason)
     terminal.line(
         "certificate.was_revoked",
         style="green",
@@ -154,6 +152,16 @@ def revoke(
     )
     if also:
         terminal.line("certificate.also", count=also)
+
+
+def _revoke(region: Region, number: int, spki: bytes, reason: RevocationReason) -> int:
+    """Revoke and publish; return how many more of the same key there were."""
+    others: tuple[RevokedCertificate, ...] = ()
+    touched = {revoke_certificate(region, number, reason).authority}
+    if reason is RevocationReason.KEY_COMPROMISE:
+        others = revoke_certificates_of_key(registers_of(region), spki, reason, region.clock.now())
+    publish_revocations(region, touched | {other.authority for other in others})
+    return len(others)
 
 
 def _check_authority(region: Region, label: str | None) -> None:

@@ -15,11 +15,13 @@ from yinxin_edge.journal import Journal
 from yinxin_edge.port import reserve_port
 from yinxin_edge.supervisor import Supervisor
 from yinxin_edge.terminal import Terminal
+from yinxin_proto.suite import SM2
 from yinxin_trust.command.opening import RegionDirectory
 from yinxin_trust.command.passphrase import PassphraseFile, PassphraseSource
 from yinxin_trust.command.region import describe_database
 from yinxin_trust.command.relocate import relocate
 from yinxin_trust.command.speech import terminal_of
+from yinxin_trust.keystores import require_answers
 from yinxin_trust.region import Region
 from yinxin_trust.servercertificate import ServerCertificate
 from yinxin_trust.settings import load_settings
@@ -78,6 +80,8 @@ def serve(
 def _examine(terminal: Terminal, process: ProcessSettings, *, workers: int) -> Callable[[], None]:
     """Check the region before anybody is served; return what announces it."""
     with Region.open(process.directory, passphrase=process.passphrase) as region:
+        require_answers(region.keyring.online)
+        _open_keys(region)
         soundness = Soundness(keyring=region.keyring, directory=process.directory)
         soundness.examine(region.storage).require_sound()
         ServerCertificate(region=region, directory=process.directory).ensure()
@@ -92,3 +96,18 @@ def _examine(terminal: Terminal, process: ProcessSettings, *, workers: int) -> C
         if process.http_address:
             ready += "\n" + terminal.text("serve.public", address=process.http_address)
     return lambda: terminal.plain(ready)
+
+
+def _open_keys(region: Region) -> None:
+    """Open the keys that this machine might be unable to use, before anybody is served.
+
+    Raises:
+        ConfigurationError: A key of SM2, and no libcrypto that has it
+            (``SM2_UNAVAILABLE``). Where a device keeps the key, none is needed.
+    """
+    if not region.foundation.suites.is_commercial:
+        return
+    store = region.keyring.online
+    for info in store.list():
+        if info.kind == SM2.name:
+            store.signer(info.ref)

@@ -56,7 +56,7 @@ from yinxin_trust.rotation.event import KeyEvents
 from yinxin_trust.rotation.issuingca import IssuingCaPlan, ServiceCaPlan
 from yinxin_trust.rotation.logkey import LogKeyPlan, log_number_of
 from yinxin_trust.rotation.plan import Bench, Change, PlainPlan, Plan
-from yinxin_trust.rotation.repositorykey import RepositoryKeyPlan
+from yinxin_trust.rotation.repositorykey import RepositoryKeyPlan, offline_steps
 from yinxin_trust.rotation.secretkey import IndexKeyPlan, KeyEncryptionPlan
 from yinxin_trust.rotation.serverkey import ServerKeyPlan
 from yinxin_trust.rotation.trustkey import ApprovalKeyPlan, LicenceKeyPlan, StatusKeyPlan
@@ -370,6 +370,9 @@ class Rotation:
                     Step.RETIRE: self.retire,
                 }[step](ref)
             except YinxinError as error:
+                if error.reason in _RACED and self.next_step(owner, purpose) != found:
+                    # Another process took it meanwhile: what comes after it is looked at.
+                    continue
                 reason = _PASSING.get(error.reason)
                 if reason is None:
                     raise
@@ -404,20 +407,29 @@ class Rotation:
         with self._bench.storage.read() as conn:
             keys = [key for key in staged(conn, tuple(_DUE)) if key.ref.purpose in self._plans]
         taken = 0
+        failed: YinxinError | None = None
         for key in keys:
             step = _DUE.get(key.stage)
             if step is None or (key.ref.purpose is Purpose.LOG and step is Step.ACTIVATE):
                 continue
             if step in self.plan(key.ref.purpose).offline or self.waiting(key.ref, step):
                 continue
-            {
-                Step.ACTIVATE: self.activate,
-                Step.RETIRE: self.retire,
-                Step.DESTROY: self.destroy,
-            }[step](key.ref)
-            taken += 1
+            try:
+                {
+                    Step.ACTIVATE: self.activate,
+                    Step.RETIRE: self.retire,
+                    Step.DESTROY: self.destroy,
+                }[step](key.ref)
+            except YinxinError as error:
+                # One key that cannot go on holds up no other.
+                if error.reason not in _RACED and error.reason not in _PASSING:
+                    failed = failed or error
+            else:
+                taken += 1
         for purpose in self._plans:
             self.work(purpose)
+        if failed is not None:
+            raise failed
         return taken
 
     def work(self, purpose: Purpose) -> None:
@@ -533,6 +545,8 @@ class Rotation:
 
 _PASSING: Final = {"LEASE_HELD": "lease", "LOG_UNSIGNED": "log", "KEY_WAITS": "log"}
 """Refusals that a moment later may be none, and what they wait for."""
+_RACED: Final = {"KEY_STAGE", "KEY_MOVED"}
+"""Refusals that come from another process having taken the step first."""
 _DUE: Final = {
     Stage.PUBLISHED: Step.ACTIVATE,
     Stage.RETIRING: Step.RETIRE,
@@ -540,28 +554,38 @@ _DUE: Final = {
 }
 
 
+_KINDS: Final[Mapping[Purpose, type[PlainPlan]]] = {
+    Purpose.LICENCE: LicenceKeyPlan,
+    Purpose.APPROVAL: ApprovalKeyPlan,
+    Purpose.STATUS: StatusKeyPlan,
+    Purpose.LOG: LogKeyPlan,
+    Purpose.LICENCE_CA: IssuingCaPlan,
+    Purpose.STATUS_CA: IssuingCaPlan,
+    Purpose.TLS_CA: IssuingCaPlan,
+    Purpose.SEAL_CA: ServiceCaPlan,
+    Purpose.TIMESTAMP_CA: ServiceCaPlan,
+    Purpose.MEMBER_CA: ServiceCaPlan,
+    # Certified anew by whoever answers with them, once they are active.
+    Purpose.OCSP: PlainPlan,
+    Purpose.TLS_OCSP: PlainPlan,
+    Purpose.TIMESTAMP: PlainPlan,
+    Purpose.TLS_SERVER: ServerKeyPlan,
+}
+_ROLES: Final = (*sorted(TOP_LEVEL_PURPOSES), *sorted(DELEGATED_PURPOSES))
+
+
+def takes_offline_keys(purpose: Purpose, step: Step) -> bool:
+    """Tell whether a step needs the offline keys, before anything is opened."""
+    if purpose in _ROLES:
+        return step in offline_steps(purpose)
+    kind = _KINDS.get(purpose)
+    return kind is not None and step in kind.offline
+
+
 def _plans(bench: Bench, settings: RotationTable) -> Mapping[Purpose, Plan]:
-    issuing, service = IssuingCaPlan(bench), ServiceCaPlan(bench)
     return {
-        Purpose.LICENCE: LicenceKeyPlan(bench),
-        Purpose.APPROVAL: ApprovalKeyPlan(bench),
-        Purpose.STATUS: StatusKeyPlan(bench),
-        Purpose.LOG: LogKeyPlan(bench),
-        Purpose.LICENCE_CA: issuing,
-        Purpose.STATUS_CA: issuing,
-        Purpose.TLS_CA: issuing,
-        Purpose.SEAL_CA: service,
-        Purpose.TIMESTAMP_CA: service,
-        Purpose.MEMBER_CA: service,
-        # Certified anew by whoever answers with them, once they are active.
-        Purpose.OCSP: PlainPlan(bench),
-        Purpose.TLS_OCSP: PlainPlan(bench),
-        Purpose.TIMESTAMP: PlainPlan(bench),
-        Purpose.TLS_SERVER: ServerKeyPlan(bench),
+        **{purpose: kind(bench) for purpose, kind in _KINDS.items()},
+        **{purpose: RepositoryKeyPlan(bench, purpose) for purpose in _ROLES},
         Purpose.KEK: KeyEncryptionPlan(bench, settings.settle),
         Purpose.INDEX_HMAC: IndexKeyPlan(bench, settings.settle),
-        **{
-            purpose: RepositoryKeyPlan(bench, purpose)
-            for purpose in (*sorted(TOP_LEVEL_PURPOSES), *sorted(DELEGATED_PURPOSES))
-        },
     }
