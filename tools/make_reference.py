@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from yinxin_trust import keystage
 from yinxin_trust.transition import transition_table
 from yinxin_verifier.decision import steps_table
 
@@ -111,9 +112,15 @@ def lifecycle() -> str:
     return f"# The lifecycle of a licence\n\n{transition_table()}"
 
 
+def key_lifecycle() -> str:
+    """Return what can be done to a key."""
+    return f"# The life of a key\n\n{keystage.transition_table()}"
+
+
 _NOTE = "<!-- Written by make docs; edit the code that it comes from. -->\n"
 PAGES: dict[str, Callable[[], str]] = {
     "api.md": contracts,
+    "key-lifecycle.md": key_lifecycle,
     "licence-types.md": licence_types,
     "lifecycle.md": lifecycle,
     "verdict.md": verdict,

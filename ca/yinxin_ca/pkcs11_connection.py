@@ -26,7 +26,6 @@ from pkcs11.types import SignMixin
 
 from yinxin_ca.pkcs11_module import Module, gone, open_module
 from yinxin_proto.error import (
-    ConfigurationError,
     KeyStoreError,
     UnavailableError,
     WrongPassphraseError,
@@ -237,15 +236,15 @@ class Connection:
 
 
 _connections: Final[dict[TokenAddress, Connection]] = {}
-_connecting: Final = threading.Lock()
+_connecting = threading.Lock()
 
 
 def connect(address: TokenAddress, *, pin: str) -> Connection:
     """Return this process's connection to a token, logged in.
 
     Raises:
-        ConfigurationError: No such module (``PKCS11_MODULE``), or the module
-            has no token of that label (``TOKEN_UNKNOWN``).
+        ConfigurationError: No such module (``PKCS11_MODULE``).
+        UnavailableError: The module has no token of that label (``TOKEN_UNKNOWN``).
         YinxinError: As `Connection.run`.
     """
     with _connecting:
@@ -288,10 +287,11 @@ def _open_patiently(connection: Connection) -> Connection:
             lost = error
     if lost is not None:
         raise lost
-    raise ConfigurationError(
-        f"{address.module} has no token, or several, labelled {address.label}; name one that "
-        "there is once (pkcs11-tool --list-token-slots), and check that the module finds its "
-        "own settings",
+    # Passing, as far as anybody can tell: it may be out, or another name meant.
+    raise UnavailableError(
+        f"{address.module} has no token, or several, labelled {address.label}; put it in, or name "
+        "one that there is once (pkcs11-tool --list-token-slots), and check that the module finds "
+        "its own settings",
         reason="TOKEN_UNKNOWN",
     )
 
@@ -317,3 +317,11 @@ def _locked(label: str) -> KeyStoreError:
         "sets a new one",
         reason="PIN_LOCKED",
     )
+
+
+def _after_fork() -> None:
+    global _connecting  # noqa: PLW0603 - the parent's lock may be held for ever in the child
+    _connecting = threading.Lock()
+
+
+os.register_at_fork(after_in_child=_after_fork)

@@ -34,12 +34,13 @@ class Act:
     """One thing that a caller had done with a key."""
 
     kind: str
-    """``sign``, ``create`` or ``delete``."""
+    """``sign``, ``create`` (asked for), ``created`` or ``delete``."""
     key: KeyRef
     principal: str
     """Who asked."""
     digest: bytes
-    """SHA-256 of the message signed, or of the public key made."""
+    """SHA-256 of the message signed, of the public key made or destroyed, or of the
+    name of the suite that was asked for."""
 
 
 class SignerJournal:

@@ -113,8 +113,11 @@ class SignerServicer(SignerServiceServicer):
         """Make a key pair under a name not yet taken."""
         ref, caller = self._admit(request.name)
         self._require_manager(caller)
-        key = self._store.generate(ref, suite(request.suite)).public_key
-        self._record("create", ref, key.spki)
+        wanted = suite(request.suite)
+        # Before and after: no key is there that the journal has not heard of.
+        self._record("create", ref, wanted.name.encode("utf-8"))
+        key = self._store.generate(ref, wanted).public_key
+        self._record("created", ref, key.spki)
         return SigningKey(name=str(ref), suite=key.suite.name, spki=key.spki)
 
     def DeleteSigningKey(

@@ -1,7 +1,8 @@
 """The client's end of a connection: limits, and which failures are retried.
 
 ``UNAVAILABLE`` alone is retried, by gRPC itself: a write that carries its
-``request_id`` may be sent twice, and every write does.
+``request_id`` may be sent twice, and every write does, but for a signer's keys:
+whether one was made or destroyed is for whoever asked to find out.
 """
 
 from __future__ import annotations
@@ -26,7 +27,13 @@ _SERVICE_CONFIG: Final = json.dumps(
                     "backoffMultiplier": 2,
                     "retryableStatusCodes": ["UNAVAILABLE"],
                 },
-            }
+            },
+            {
+                "name": [
+                    {"service": "yinxin.v1.SignerService", "method": "CreateSigningKey"},
+                    {"service": "yinxin.v1.SignerService", "method": "DeleteSigningKey"},
+                ]
+            },
         ]
     }
 )

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from support.officers import Officers
 from support.small_region import SmallRegion
 from yinxin_ca.keystore import Purpose
 from yinxin_proto import checkpoint, merkle
@@ -75,10 +76,10 @@ def offline(
 
 def declare_broken(small: SmallRegion, log_number: int = LICENCES) -> None:
     """Say in the trust list that a log's Ed25519 key proves nothing any more."""
-    region = small.region
-    with region.storage.write() as conn:
+    officers = Officers.appoint(small.region)
+    with small.region.storage.write() as conn:
         declare_log_key_broken(conn, signed_head(conn, log_number).origin)
-        region.registrar.publish_trust(conn)
+        officers.publish(conn)
 
 
 def published(small: SmallRegion) -> TrustList:

@@ -61,6 +61,20 @@ def test_doctor_says_what_the_machine_holds(made: RegionInMachine) -> None:
     assert "sdf answers and holds 4 keys" in " ".join(done.stdout.split()), done.stderr
 
 
+def test_a_machine_that_is_away_keeps_nobody_from_looking_at_the_rest(
+    made: RegionInMachine,
+) -> None:
+    made.machine.set("gone")
+    try:
+        done = call("doctor", str(made.served.directory))
+    finally:
+        made.machine.set("gone", to=False)
+    said = " ".join(done.stdout.split())
+    assert done.returncode == 1
+    assert "sdf does not answer or refuses: SDF_GONE" in said
+    assert "file answers and holds" in said
+
+
 def test_a_wrong_access_code_is_said_and_offered_once(made: RegionInMachine) -> None:
     code_file = Path(made.served.directory.parent) / "code"
     before = made.machine.wrong_codes

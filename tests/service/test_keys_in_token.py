@@ -121,6 +121,16 @@ def test_doctor_says_which_store_holds_what(made: RegionInToken) -> None:
     assert "file answers and holds" in said
 
 
+def test_a_token_that_is_out_is_said_at_the_start(made: RegionInToken) -> None:
+    made.token.take_away()
+    try:
+        done = run("serve", str(made.served.directory), "--listen", "127.0.0.1:0")
+    finally:
+        made.token.put_back()
+    assert done.returncode == 69
+    assert "TOKEN_UNKNOWN" in done.stderr
+
+
 def test_a_founding_that_fails_leaves_no_keys_in_the_token(
     made: RegionInToken, tmp_path: Path
 ) -> None:

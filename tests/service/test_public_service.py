@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from asn1crypto import tsp
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -20,6 +21,7 @@ from sqlalchemy import select
 from support.clock import FixedClock, SeededEntropy
 from support.openssl import needs_openssl, openssl
 from yinxin_ca.authority import CertificateAuthority, to_pem
+from yinxin_ca.keystore import Purpose
 from yinxin_ca.location import shard_of
 from yinxin_ca.profile import DEPARTMENT, SEAL, STATUS, TLS_CLIENT
 from yinxin_ca.register import CertificateRecord, InMemoryRegister
@@ -395,6 +397,72 @@ def test_a_responders_certificate_is_renewed_before_it_ends() -> None:
         served.clock.advance(days=14)
     served.close()
     assert len(seen) == 2
+
+
+def _rotate(served: Served, purpose: Purpose) -> None:
+    rotation = served.region.rotation()
+    progress = rotation.rotate(served.region.namespace.code, purpose)
+    for _ in range(20):
+        if progress.waiting is None:
+            return
+        served.clock.advance(days=1)
+        rotation.run_due()
+        progress = rotation.resume(served.region.namespace.code, purpose)
+    raise AssertionError(progress)
+
+
+def _stamped_by(served: Served) -> bytes:
+    imprint = {
+        "hash_algorithm": {"algorithm": "sha256"},
+        "hashed_message": Imprint.of(b"data").digest,
+    }
+    query = {"version": "v1", "message_imprint": imprint, "cert_req": True}
+    body: bytes = tsp.TimeStampReq(query).dump()
+    _, reply = served.ask("POST", "/tsa", body, Content_Type="application/timestamp-query")
+    token = token_of(reply)
+    verify_token(token, Imprint.of(b"data"), anchor=served.anchor("root"), suite=ES256)
+    return token
+
+
+def test_whoever_answers_goes_on_under_new_keys_and_authorities() -> None:
+    served = Served(shards=2)
+    leaf, issuer = served.seal(), served.anchor("seal")
+    _, first = _post(served, _request(leaf, issuer))
+    before = _stamped_by(served)
+    for purpose in (
+        Purpose.OCSP,
+        Purpose.TIMESTAMP,
+        Purpose.TIMESTAMP_CA,
+        Purpose.SEAL_CA,
+    ):
+        _rotate(served, purpose)
+    # The authority before still answers for what it certified, under the new responder's key.
+    _, again = _post(served, _request(leaf, issuer))
+    answers = [parse_ocsp(answer) for answer in (first, again)]
+    said = answers[1].verify(leaf, issuer, suite=ES256, at=served.clock.now())
+    assert said.status is OcspStatus.GOOD
+    assert answers[0].certificates[0].spki != answers[1].certificates[0].spki
+    with served.region.storage.read() as conn:
+        old, new = issuing_cas(conn, "seal")
+    assert (old.certificate, old.label, new.label) == (issuer.der, "seal", "seal-2")
+    _, served_certificate = served.ask("GET", "/ca/seal-2.crt")
+    assert served_certificate == new.certificate
+    own = parse(
+        authority_of(served.region, new).issue(
+            SEAL, subject=SUBJECT, public_key=ES256.generate().public_key
+        )
+    )
+    assert own.crl_urls[0].startswith(f"{URL}/crl/seal-2-s")
+    revoke_certificate(served.region, own.serial_number, RevocationReason.SUPERSEDED)
+    publish_revocations(served.region, ["seal-2"])
+    _, crl = served.ask("GET", urllib.parse.urlsplit(own.crl_urls[0]).path)
+    listed = parse_crl(crl).verify(parse(new.certificate), suite=ES256)
+    assert own.serial_number in listed.entries
+    # Tokens of both keys verify, each by its own chain.
+    after = _stamped_by(served)
+    assert before != after
+    verify_token(before, Imprint.of(b"data"), anchor=served.anchor("root"), suite=ES256)
+    served.close()
 
 
 # --- stolen keys ---------------------------------------------------------------------

@@ -157,7 +157,7 @@ def test_after_a_publication_the_receipt_is_tied_to_the_published_checkpoint(
 
     assert report.indication == PASSED
     checkpoint = next(check for check in report.checks if check.name == "checkpoint")
-    assert "与信任列表或核验包中的日志一致" in checkpoint.evidence.zh
+    assert "与核验包检查点一致" in checkpoint.evidence.zh
 
 
 # --- what fails, each for its own reason -------------------------------------------------

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from sqlalchemy import Connection
+
 from yinxin_ca.officer import Officer
 from yinxin_proto.operation import (
     Action,
@@ -16,8 +18,11 @@ from yinxin_proto.operation import (
 )
 from yinxin_proto.signature import SigningKey
 from yinxin_proto.suite import ES256
-from yinxin_proto.trustchange import parameters_of
+from yinxin_proto.trustchange import parameters_of, trust_breaks
+from yinxin_proto.trustlist import TrustList
+from yinxin_trust.publication import published_trust_list
 from yinxin_trust.region import Region
+from yinxin_trust.trustlisting import build_trust_list
 
 FIRST, SECOND = "officer-jia", "officer-yi"
 
@@ -58,3 +63,14 @@ class Officers:
             for name in names or (FIRST, SECOND)
         ]
         return SignedOperation(operation=operation, signatures=tuple(signatures))
+
+    def publish(self, conn: Connection) -> None:
+        """Publish the trust list as the records make it; both sign whatever that breaks."""
+        region = self.region
+        listed = build_trust_list(conn, region.namespace, region.clock.now())
+        published = TrustList.parse(published_trust_list(conn, region.clock.now()))
+        operations = [
+            self.sign(self.operation(found.action, found.target, found.parameters))
+            for found in trust_breaks(published, listed)
+        ]
+        region.registrar.publish_trust(conn, operations=operations)

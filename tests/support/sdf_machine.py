@@ -70,7 +70,10 @@ def _built() -> Path | str:
     library = Path(tempfile.mkdtemp(prefix="yinxin-sdf-")) / "libsdf_mock.so"
     words = [compiler, "-O2", "-Wall", "-Werror", "-shared", "-fPIC", "-o", str(library)]
     done = subprocess.run(
-        [*words, str(SOURCE), "-lcrypto", "-lpthread"], capture_output=True, text=True, check=False
+        [*words, str(SOURCE), "-lcrypto", "-lpthread", "-ldl"],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     if done.returncode == 0:
         return library
@@ -89,8 +92,8 @@ def new_machine(folder: Path) -> Machine:
         pytest.skip(said)
     folder.mkdir()
     (folder / "code").write_text(CODE)
-    os.environ["SDF_MOCK_FOLDER"] = str(folder)
-    machine = Machine(built, folder)
+    # A copy for each machine: the library looks around where it lies.
+    machine = Machine(Path(shutil.copy(built, folder)), folder)
     for index in range(1, KEYS + 1):
         machine.make_key(index)
     return machine

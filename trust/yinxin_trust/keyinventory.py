@@ -33,10 +33,9 @@ _MOMENTS: Final = {
     Stage.DESTROYED: "destroyed_ms",
 }
 _ACTIVE: Final = Lookup(
-    select(_k.version).where(
-        _k.owner == bindparam("owner"),
-        _k.purpose == bindparam("purpose"),
-        _k.stage == bindparam("stage"),
+    # The stage is compared here: bound, SQLite would plan the look-up anew each time.
+    select(_k.version, _k.stage).where(
+        _k.owner == bindparam("owner"), _k.purpose == bindparam("purpose")
     )
 )
 
@@ -152,13 +151,13 @@ def active_ref(conn: Connection, owner: str, purpose: Purpose) -> KeyRef:
         FailedPreconditionError: None is: it was suspended or declared
             compromised, and no successor is active yet (``NO_ACTIVE_KEY``).
     """
-    row = _ACTIVE.one(conn, owner=owner, purpose=purpose.value, stage=Stage.ACTIVE.value)
-    if row is None:
-        raise FailedPreconditionError(
-            f"{owner} has no active key for {purpose}; rotate it with: yinxin key rotate",
-            reason="NO_ACTIVE_KEY",
-        )
-    return KeyRef(owner, purpose, row[0])
+    for version, stage in _ACTIVE.all(conn, owner=owner, purpose=purpose.value):
+        if stage == Stage.ACTIVE:
+            return KeyRef(owner, purpose, version)
+    raise FailedPreconditionError(
+        f"{owner} has no active key for {purpose}; rotate it with: yinxin key rotate",
+        reason="NO_ACTIVE_KEY",
+    )
 
 
 def active(conn: Connection, owner: str, purpose: Purpose) -> KeyVersion:

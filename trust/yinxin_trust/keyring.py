@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 from sqlalchemy import Connection, bindparam, or_, select
 
@@ -57,16 +57,14 @@ LOG_KINDS: Final = {1: "licences", 2: "uses"}
 
 
 _OWNERS: Final = ("owner_0", "owner_1", "owner_2")
-_STAGES: Final = {f"stage_{place}": stage.value for place, stage in enumerate(READABLE)}
+# No stage is bound in these: SQLite would plan them anew each time, to see whether the
+# partial index of active keys serves, at five times what they cost.
 # Until it is destroyed, an index key still recognises what it made.
-_ACCEPTED: Final = {**_STAGES, "stage_retired": Stage.RETIRED.value}
+_ACCEPTED: Final = frozenset({*READABLE, Stage.RETIRED})
 _k = schema.key_version.c
 _LIVE: Final = Lookup(
     select(_k.owner, _k.purpose, _k.version, _k.stage)
-    .where(
-        or_(*(_k.owner == bindparam(name) for name in _OWNERS)),
-        or_(*(_k.stage == bindparam(name) for name in _STAGES)),
-    )
+    .where(or_(*(_k.owner == bindparam(name) for name in _OWNERS)))
     .order_by(_k.version)
 )
 _SECRETS: Final = Lookup(
@@ -74,7 +72,6 @@ _SECRETS: Final = Lookup(
     .where(
         _k.owner == bindparam("owner"),
         or_(_k.purpose == bindparam("kek"), _k.purpose == bindparam("index")),
-        or_(*(_k.stage == bindparam(name) for name in _ACCEPTED)),
     )
     .order_by(_k.version)
 )
@@ -92,12 +89,16 @@ class SeenVersions:
 
     def __init__(self) -> None:
         self.latest: Versions = {}
+        self.secrets: tuple[list[tuple[object, ...]], VaultVersions] | None = None
+        """Rows of the vault's keys, and what they were last found to say."""
 
     def at(self, conn: Connection, owners: Sequence[str]) -> Versions:
         """Return what the transaction sees of the owners' keys."""
         found: dict[tuple[str, Purpose], list[tuple[int, Stage]]] = {}
         asked = dict(zip(_OWNERS, owners, strict=True))
-        for owner, purpose, number, stage in _LIVE.all(conn, **asked, **_STAGES):
+        for owner, purpose, number, stage in _LIVE.all(conn, **asked):
+            if stage not in READABLE:
+                continue
             found.setdefault((owner, Purpose(purpose)), []).append((number, Stage(stage)))
         self.latest = found
         return found
@@ -262,27 +263,13 @@ class Keyring:
             owner=self.namespace.code,
             kek=Purpose.KEK.value,
             index=Purpose.INDEX_HMAC.value,
-            **_ACCEPTED,
         )
-        live = [(purpose, version, Stage(stage)) for purpose, version, stage in rows]
-        index = [(version, stage) for purpose, version, stage in live if purpose != Purpose.KEK]
-        reads = [version for version, stage in index if stage is Stage.ACTIVE]
-        wraps = [
-            version
-            for purpose, version, stage in live
-            if purpose == Purpose.KEK and stage is Stage.ACTIVE
-        ]
-        if not reads or not wraps:
-            # Being founded: version 1 of each is all that there is.
-            return None
-        # From its publication on a successor is written; what it succeeds no longer is.
-        coming = (version for version, stage in index if stage is Stage.PUBLISHED)
-        return VaultVersions(
-            kek=wraps[0],
-            index=reads[0],
-            claims=(reads[0], *coming),
-            accepted=tuple(version for version, _ in index),
-        )
+        seen = self._seen.secrets
+        if seen is not None and seen[0] == rows:
+            return seen[1]
+        found = _vault_versions(rows)
+        self._seen.secrets = None if found is None else (rows, found)
+        return found
 
     def key_encryption_key(self, version: int) -> bytes:
         """See `vault.VaultSource`."""
@@ -298,6 +285,31 @@ class Keyring:
             version: self.online.secret(KeyRef(code, purpose, version))
             for version, _ in self.live(code, purpose)
         }
+
+
+def _vault_versions(rows: Sequence[tuple[Any, ...]]) -> VaultVersions | None:
+    """Read what rows of the vault's keys say; None where there are none yet."""
+    live = [
+        (purpose, version, Stage(stage)) for purpose, version, stage in rows if stage in _ACCEPTED
+    ]
+    index = [(version, stage) for purpose, version, stage in live if purpose != Purpose.KEK]
+    reads = [version for version, stage in index if stage is Stage.ACTIVE]
+    wraps = [
+        version
+        for purpose, version, stage in live
+        if purpose == Purpose.KEK and stage is Stage.ACTIVE
+    ]
+    if not reads or not wraps:
+        # Being founded: version 1 of each is all that there is.
+        return None
+    # From its publication on a successor is written; what it succeeds no longer is.
+    coming = (version for version, stage in index if stage is Stage.PUBLISHED)
+    return VaultVersions(
+        kek=wraps[0],
+        index=reads[0],
+        claims=(reads[0], *coming),
+        accepted=tuple(version for version, _ in index),
+    )
 
 
 ISSUING_CA: Final = {

@@ -121,6 +121,15 @@ def transition(step: Step) -> Transition:
     return next(row for row in TRANSITIONS if row.step is step)
 
 
+def transition_table() -> str:
+    """Return the table as Markdown, for the docs."""
+    lines = ["| step | 中文 | from | to |", "|---|---|---|---|"]
+    for row in TRANSITIONS:
+        sources = ", ".join(sorted("–" if stage is None else stage.value for stage in row.sources))
+        lines.append(f"| {row.step.value} | {row.name} | {sources} | {row.target.value} |")
+    return "\n".join(lines) + "\n"
+
+
 def target_of(step: Step, stage: Stage | None) -> Stage:
     """Return where a step leads.
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
+from yinxin_ca.deferred import DeferredKeyStore
 from yinxin_ca.keystore import KeyRef, KeyStore
 from yinxin_ca.remote import RemoteKeyStore
 from yinxin_ca.routed import Route, RoutedKeyStore
@@ -19,6 +20,8 @@ from yinxin_edge.tls import TlsIdentity, channel_credentials
 from yinxin_proto.clock import Clock, Entropy
 from yinxin_proto.error import ConfigurationError
 from yinxin_trust.keysettings import KeysTable
+
+_T = TypeVar("_T")
 
 FILE: Final = "file"
 KEYS: Final = "keys"
@@ -47,16 +50,17 @@ class StoreMaker:
             files: The encrypted files; the rest of the keys is in them.
 
         Raises:
-            YinxinError: A store cannot be opened, each with its own reason.
+            YinxinError: A store cannot be opened, each with its own reason. One
+                that is merely away is opened when it is back.
         """
         rest = Route(FILE, files, frozenset())
         return RoutedKeyStore(rest, tuple(self._routes(table)))
 
     def _routes(self, table: KeysTable) -> Iterator[Route]:
         if table.pkcs11.purposes:
-            yield Route("pkcs11", self._token(table), frozenset(table.pkcs11.purposes))
+            yield Route("pkcs11", _deferred(self._token, table), frozenset(table.pkcs11.purposes))
         if table.sdf.purposes:
-            yield Route("sdf", self._machine(table), frozenset(table.sdf.purposes))
+            yield Route("sdf", _deferred(self._machine, table), frozenset(table.sdf.purposes))
         if table.remote.purposes:
             yield Route("remote", self._signer(table), frozenset(table.remote.purposes))
 
@@ -98,6 +102,20 @@ class StoreMaker:
         return Pkcs11KeyStore(
             connection=connect(address, pin=pin), clock=self.clock, entropy=self.entropy
         )
+
+
+def require_answers(store: KeyStore) -> None:
+    """Ask every store that is not files whether it is there: for whoever starts a service.
+
+    Raises:
+        UnavailableError: One does not answer; workers that start later wait for it.
+    """
+    if isinstance(store, RoutedKeyStore):
+        keys_in_devices(store)
+
+
+def _deferred(make: Callable[[_T], KeyStore], table: _T) -> KeyStore:
+    return DeferredKeyStore(lambda: make(table))
 
 
 def _read(path: Path) -> bytes:

@@ -156,7 +156,7 @@ class Vault:
         if self._source is None:
             return
         found = self._source.vault_versions(conn)
-        if found is None or found == self._versions:
+        if found is None or found is self._versions or found == self._versions:
             return
         with self._lock:
             for version in {found.index, *found.claims, *found.accepted} - self._index.keys():

@@ -1,6 +1,6 @@
 /* A cryptographic machine in a folder, for tests: GM/T 0018 over libcrypto's SM2.
  *
- * SDF_MOCK_FOLDER holds:
+ * The folder in which this library lies holds:
  *   <index>.der   PKCS#8 of the signing key at that index
  *   code          the access code of every private key
  *   gone          if there: nobody answers, and every session has ended
@@ -10,6 +10,8 @@
  *
  * Structures and codes are written from the standard, not from our Python.
  */
+#define _GNU_SOURCE
+#include <dlfcn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -55,8 +57,10 @@ static unsigned long epoch = 1; /* grows when the machine was gone */
 
 static void place(char *path, size_t size, const char *name)
 {
-    const char *folder = getenv("SDF_MOCK_FOLDER");
-    snprintf(path, size, "%s/%s", folder ? folder : ".", name);
+    Dl_info self;
+    const char *end = dladdr(&guard, &self) ? strrchr(self.dli_fname, '/') : NULL;
+    int length = end ? (int)(end - self.dli_fname) : 1;
+    snprintf(path, size, "%.*s/%s", length, end ? self.dli_fname : ".", name);
 }
 
 static int there(const char *name)

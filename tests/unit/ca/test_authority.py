@@ -24,8 +24,9 @@ from yinxin_proto.error import (
     NotFoundError,
     VerificationError,
 )
+from yinxin_proto.mldsa import ML_DSA_44
 from yinxin_proto.signature import PublicKey
-from yinxin_proto.suite import ES256
+from yinxin_proto.suite import ES256, ML_DSA_65
 
 PURPOSES = {
     "licence": CertificatePurpose.LICENCE_SIGNING,
@@ -339,3 +340,40 @@ def test_a_revocation_is_not_dated_ahead(region: Hierarchy) -> None:
             at=region.clock.now() + timedelta(seconds=1),
         )
     assert caught.value.reason == "REVOKED_AT"
+
+
+# --- the parallel root -----------------------------------------------------------
+
+LOG = "licences.example.cn/log/350399/licences/1"
+
+
+def test_the_parallel_root_certifies_a_logs_ml_dsa_key_alone(region: Hierarchy) -> None:
+    key = ML_DSA_44.load_seed(b"\x01" * 32).public_key
+    leaf, root = parse(region.cosigner_certificate(LOG, key)), parse(region.parallel.certificate)
+    verify_chain([leaf], root, ML_DSA_65, at=region.clock.now())
+    leaf.check_purpose(CertificatePurpose.CHECKPOINT_SIGNING)
+    assert leaf.uris == (f"https://{LOG}",)
+    assert leaf.spki == key.spki
+    with pytest.raises(InvalidArgumentError) as caught:
+        region.cosigner_certificate(LOG, ES256.load_deterministic(7).public_key)
+    assert [violation.reason for violation in caught.value.violations] == ["KEY"]
+
+
+@pytest.mark.parametrize("kind", [profile.LICENCE, profile.LICENCE_CA, profile.STATUS])
+def test_the_parallel_root_certifies_nothing_else(region: Hierarchy, kind: profile.Profile) -> None:
+    with pytest.raises(InvalidArgumentError) as caught:
+        region.parallel.issue(
+            kind, subject=AUTHORITY, public_key=ES256.load_deterministic(7).public_key
+        )
+    assert caught.value.reason == "ISSUER_PURPOSE"
+
+
+def test_the_regions_root_certifies_no_cosigner(region: Hierarchy) -> None:
+    with pytest.raises(InvalidArgumentError) as caught:
+        region.root.issue(
+            profile.COSIGNER,
+            subject=Subject(organisation=ORGANISATION, common_name="log cosigner"),
+            public_key=ML_DSA_44.load_seed(b"\x01" * 32).public_key,
+            names=AlternativeNames(uri=f"https://{LOG}"),
+        )
+    assert caught.value.reason == "ISSUER_PURPOSE"

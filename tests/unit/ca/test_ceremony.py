@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from support.clock import FixedClock, SeededEntropy
 from yinxin_ca.ceremony import CONFIRMED, DEALT, OPENED, REFUSED, RESEALED, Ceremony
@@ -21,7 +23,7 @@ from yinxin_ca.custodian import Custodian
 from yinxin_ca.keyfile import create_key_store, open_key_store
 from yinxin_ca.keystore import KeyRef, Purpose
 from yinxin_ca.masterkey import MASTER_FILE
-from yinxin_ca.share import SUFFIX, Share, combine_shares, open_share, read_share
+from yinxin_ca.share import SUFFIX, Deal, Share, combine_shares, open_share, read_share
 from yinxin_proto.error import (
     ConfigurationError,
     FailedPreconditionError,
@@ -31,6 +33,7 @@ from yinxin_proto.error import (
     WrongPassphraseError,
     YinxinError,
 )
+from yinxin_proto.strict import b64url_decode
 from yinxin_proto.suite import ES256
 
 OLD = "the passphrase before"
@@ -323,15 +326,16 @@ def test_a_wrong_passphrase_of_the_store_changes_nothing(stage: Stage) -> None:
 
 
 class _Stops(FixedClock):
-    """A clock that stops the process when it has been asked often enough."""
+    """A clock that stops the process once a record has so many steps."""
 
-    def __init__(self, now: datetime, left: int) -> None:
+    def __init__(self, now: datetime, record: Path, steps: int) -> None:
         super().__init__(now)
-        self.left = left
+        self._record = record
+        self._steps = steps
 
     def now(self) -> datetime:
-        self.left -= 1
-        if self.left < 0:
+        written = self._record.read_bytes() if self._record.exists() else b""
+        if written.count(b"\n") == self._steps:
             raise _CrashError
         return super().now()
 
@@ -343,28 +347,34 @@ class _CrashError(Exception):
 def test_a_ceremony_stopped_at_any_point_is_run_again_to_its_end(stage: Stage) -> None:
     pristine = stage.root.parent / "pristine"
     shutil.copytree(stage.root, pristine)
-    crashes = 0
-    for left in itertools.count():
+    old = _master(stage)
+    resealed = []
+    for steps in itertools.count():
         shutil.rmtree(stage.root)
         shutil.copytree(pristine, stage.root)
         script = stage.script("share", "jia yi")
+        clock = _Stops(stage.clock.now(), script.record_path, steps)
         try:
-            stage.begin(script, _Stops(stage.clock.now(), left)).share(stage.store, passphrase=OLD)
+            stage.begin(script, clock).share(stage.store, passphrase=OLD)
         except _CrashError:
-            crashes += 1
+            resealed.append(_master(stage) != old)
         else:
             break
-        # Whatever happened, the store opens one way or the other.
-        resealed = not stage.opens(OLD)
         stage.begin(script).share(stage.store, passphrase=OLD)
-        assert stage.opens(stage.open("yi jia", "after"))
         record = stage.record("share")
-        assert record.signatures == {"jia", "yi"}
-        assert not resealed or len(record.find(DEALT)) == 1
+        deals = [step.members["deal"] for step in record.find(DEALT)]
+        # The store is under the newest deal, whose shares were all proven.
+        assert b64url_decode(deals[-1]["opens"]) == _master(stage)
+        assert len(record.find(CONFIRMED)) >= 2
         assert len(record.find(RESEALED)) == 1
+        assert record.signatures == {"jia", "yi"}
         # A deal is made anew unless the store was sealed for it already.
-        assert 1 <= len(record.find(DEALT)) <= 2
-    assert crashes > 8
+        assert not resealed[-1] or len(deals) == 1
+        if resealed.count(True) == 1 and resealed[-1]:
+            assert stage.opens(stage.open("yi jia", "after"))
+    # It was stopped on both sides of the one step that counts.
+    assert len(resealed) == 7
+    assert set(resealed) == {False, True}
 
 
 # --- the script and the record ------------------------------------------------------------
@@ -499,6 +509,32 @@ def test_shares_are_parsed_strictly(dealt: Stage) -> None:
             Share.parse(json.dumps(members).encode())
     with pytest.raises(YinxinError):
         Share.parse(b"\x00")
+
+
+@given(st.binary(max_size=600))
+def test_what_is_no_share_is_malformed(content: bytes) -> None:
+    with pytest.raises(MalformedError):
+        Share.parse(content)
+
+
+@given(st.integers(0, 1 << 20), st.integers(0, 7))
+def test_a_flipped_bit_is_never_another_share(place: int, bit: int) -> None:
+    deal = Deal(
+        ceremony="0" * 32,
+        holders=("jia", "yi"),
+        threshold=2,
+        dealt_at=1,
+        expires_at=2,
+        opens=bytes(32),
+        commitments=(bytes(32), bytes(32)),
+    )
+    share = Share(deal=deal, index=1, sealed=bytes(60))
+    data = bytearray(share.to_bytes())
+    data[place % len(data)] ^= 1 << bit
+    try:
+        assert Share.parse(bytes(data)) != share
+    except YinxinError:
+        """Most flips are refused; none passes for what it was."""
 
 
 def _share(stage: Stage, name: str) -> Share:

@@ -11,6 +11,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
 from pathlib import Path
+from typing import Any, NoReturn
 
 import pkcs11
 import pytest
@@ -24,7 +25,7 @@ from support.softhsm import SoftToken, new_token
 from support.token_process import sign_in_child, take_name
 from yinxin_ca import devicegate
 from yinxin_ca.keystore import KeyRef, Purpose
-from yinxin_ca.pkcs11_connection import MAX_SESSIONS, TokenAddress, connect
+from yinxin_ca.pkcs11_connection import MAX_SESSIONS, Connection, TokenAddress, connect
 from yinxin_ca.pkcs11_module import open_module
 from yinxin_proto.error import (
     ConfigurationError,
@@ -81,6 +82,38 @@ def test_a_wrong_pin_is_tried_once_however_often_the_store_is_opened(
     assert open_token(soft_token).list() == ()
 
 
+class _Strict:
+    """A token as hardware reports itself; SoftHSM never locks."""
+
+    def __init__(self, flags: TokenFlag) -> None:
+        self.flags = flags
+
+    def open(self, **_: object) -> NoReturn:
+        pytest.fail("the PIN was offered")
+
+
+@pytest.mark.parametrize(
+    ("flags", "reason"),
+    [
+        (TokenFlag.USER_PIN_FINAL_TRY, "PIN_FINAL_TRY"),
+        (TokenFlag.USER_PIN_FINAL_TRY | TokenFlag.USER_PIN_COUNT_LOW, "PIN_FINAL_TRY"),
+        (TokenFlag.USER_PIN_LOCKED | TokenFlag.USER_PIN_FINAL_TRY, "PIN_LOCKED"),
+    ],
+)
+def test_the_last_try_of_a_pin_is_not_used_up(
+    soft_token: SoftToken, flags: TokenFlag, reason: str
+) -> None:
+    class _Connection(Connection):
+        def _token(self) -> Any:  # noqa: ANN401 - stands for python-pkcs11's token
+            return _Strict(flags)
+
+    connection = _Connection(TokenAddress(soft_token.module, soft_token.label), "any")
+    for _ in range(2):
+        with pytest.raises(KeyStoreError) as caught:
+            connection.run(lambda _: None)
+        assert caught.value.reason == reason
+
+
 def test_a_token_that_is_open_is_not_opened_by_another_pin(soft_token: SoftToken) -> None:
     open_token(soft_token)
     with pytest.raises(WrongPassphraseError) as caught:
@@ -89,7 +122,7 @@ def test_a_token_that_is_open_is_not_opened_by_another_pin(soft_token: SoftToken
 
 
 def test_a_token_that_is_not_there_is_named(soft_token: SoftToken) -> None:
-    with pytest.raises(ConfigurationError, match="no-such-token") as caught:
+    with pytest.raises(UnavailableError, match="no-such-token") as caught:
         connect(TokenAddress(soft_token.module, "no-such-token"), pin="x")
     assert caught.value.reason == "TOKEN_UNKNOWN"
 

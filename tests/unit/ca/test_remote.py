@@ -20,12 +20,14 @@ from yinxin_ca.signer_service import MAX_MESSAGE_BYTES, Caller
 from yinxin_ca.software import SoftwareKeyStore, in_memory_key_store
 from yinxin_edge.channel import open_channel
 from yinxin_proto.error import (
+    AlreadyExistsError,
     DeadlineExceededError,
     KeyStoreError,
     PermissionDeniedError,
     UnavailableError,
     YinxinError,
 )
+from yinxin_proto.signature import Signer, SigningKey, Suite
 from yinxin_proto.strict import b64url_encode
 from yinxin_proto.suite import ES256
 
@@ -163,6 +165,54 @@ def test_a_signer_that_does_not_answer_in_time_is_said_to_be_slow(tmp_path: Path
             remote.list()
         assert caught.value.reason == "SIGNER_SLOW"
     journal.close()
+
+
+class _Gone(SoftwareKeyStore):
+    """Loses its device whenever it is asked for anything; counts how often."""
+
+    asked = 0
+
+    def _lose(self) -> UnavailableError:
+        self.asked += 1
+        return UnavailableError("the device is gone", reason="TOKEN_GONE")
+
+    def generate(self, ref: KeyRef, suite: Suite) -> Signer:
+        raise self._lose()
+
+    def signer(self, ref: KeyRef) -> SigningKey:
+        raise self._lose()
+
+
+def test_making_a_key_is_not_repeated_and_looking_one_up_is(tmp_path: Path) -> None:
+    gone = _Gone(shelf=None, clock=FixedClock(), entropy=SeededEntropy())  # type: ignore[arg-type]
+    journal = SignerJournal(tmp_path / "journal.jsonl", clock=FixedClock())
+    with signer_server(gone, journal) as channel:
+        remote = RemoteKeyStore(channel=channel, timeout=timedelta(seconds=10))
+        with pytest.raises(UnavailableError) as caught:
+            remote.generate(LICENCE, ES256)
+        # The device's own reason crosses.
+        assert (caught.value.reason, gone.asked) == ("TOKEN_GONE", 1)
+        with pytest.raises(UnavailableError):
+            remote.signer(LICENCE)
+        assert gone.asked > 2
+    journal.close()
+
+
+def test_a_key_that_is_made_is_in_the_journal_before_and_after(
+    kept: SoftwareKeyStore, tmp_path: Path
+) -> None:
+    manager = Caller(
+        certificate_hash=CALLER.certificate_hash,
+        purposes=frozenset({Purpose.LICENCE}),
+        may_manage=True,
+    )
+    with served(kept, tmp_path, manager) as remote:
+        with pytest.raises(AlreadyExistsError):
+            remote.generate(LICENCE, ES256)
+        remote.generate(KeyRef(LICENCE.owner, Purpose.LICENCE, 2), ES256)
+    acts = [(line["act"], line["key"]) for line in read_journal(tmp_path / "journal.jsonl")]
+    second = f"{LICENCE.owner}.licence.2"
+    assert acts == [("create", str(LICENCE)), ("create", second), ("created", second)]
 
 
 def test_a_signer_that_answers_for_another_key_is_found_out(

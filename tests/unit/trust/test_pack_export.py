@@ -62,7 +62,7 @@ def test_a_licence_passes_from_the_pack(small: SmallRegion, tmp_path: Path) -> N
 
     assert report.indication is Indication.TOTAL_PASSED, report.text
     checkpoint = next(check for check in report.checks if check.name == "checkpoint")
-    assert "与信任列表或核验包中的日志一致" in checkpoint.evidence.zh
+    assert "与核验包检查点一致" in checkpoint.evidence.zh
 
 
 @pytest.mark.parametrize("write", [write_directory, write_zip])

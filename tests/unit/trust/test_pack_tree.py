@@ -9,8 +9,8 @@ from pathlib import Path
 from sqlalchemy import update
 
 from support.log_region import entries, queue_entries
+from support.officers import Officers
 from support.small_region import SmallRegion
-from yinxin_ca.keystore import Purpose
 from yinxin_proto.keyrecord import KeyState, Pin
 from yinxin_proto.logkey import FrozenHead
 from yinxin_proto.merkle import TreeHead
@@ -57,6 +57,7 @@ def listed(small: SmallRegion) -> TrustList:
 
 def compromise(small: SmallRegion, record: LicenceRecord) -> Pin:
     """Declare the key that signed a licence stolen, in the database as it is."""
+    officers = Officers.appoint(small.region)
     with small.region.storage.write() as conn:
         head = committed_head(conn, LICENCES)
         pin = Pin(
@@ -65,19 +66,16 @@ def compromise(small: SmallRegion, record: LicenceRecord) -> Pin:
             root=head.root,
             n_safe=head.size,
         )
-        k, v, li = schema.authority_key, schema.key_version, schema.licence
+        k, li = schema.authority_key, schema.licence
         thumbprint = conn.execute(
             li.select().with_only_columns(li.c.key_thumbprint).where(li.c.entry == record.entry)
         ).scalar_one()
         conn.execute(
-            update(k).where(k.c.thumbprint == thumbprint).values(state=KeyState.COMPROMISED.value)
+            update(k)
+            .where(k.c.thumbprint == thumbprint)
+            .values(state=KeyState.COMPROMISED.value, pin=canonical_json(pin.to_json()).decode())
         )
-        conn.execute(
-            update(v)
-            .where(v.c.thumbprint == thumbprint, v.c.purpose == Purpose.LICENCE.value)
-            .values(ending=canonical_json(pin.to_json()).decode())
-        )
-        small.region.registrar.publish_trust(conn)
+        officers.publish(conn)
     return pin
 
 

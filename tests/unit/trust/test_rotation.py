@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import replace
 
 import pytest
 
+from support.postgres import temporary_schema
 from support.requests import AUTHORITY
 from support.small_region import SmallRegion
 from yinxin_ca.keystore import Purpose
@@ -14,6 +17,7 @@ from yinxin_trust.keyinventory import inventory, versions
 from yinxin_trust.keystage import Stage
 from yinxin_trust.preflight import preflight
 from yinxin_trust.refresh import refresh
+from yinxin_trust.region import EXAMPLE
 from yinxin_trust.rotation.engine import Rotation
 from yinxin_trust.soundness import log_verifiers
 
@@ -146,3 +150,40 @@ def test_a_rotation_that_is_cut_at_every_point_goes_on(
     with small.region.storage.read() as conn:
         verifiers = log_verifiers(small.region.keyring.at(conn))
     assert preflight(small.region.storage, logs=verifiers, full=True).findings == ()
+
+
+# What a suite or a database makes different; the rest is the same code over the same rows.
+ELSEWHERE = {
+    "SM2": (Purpose.LICENCE, Purpose.STATUS, Purpose.LICENCE_CA, Purpose.STATUS_CA, Purpose.KEK),
+    "postgresql": (Purpose.LICENCE, Purpose.LOG, Purpose.KEK, Purpose.INDEX_HMAC),
+}
+
+
+@pytest.mark.parametrize("where", ELSEWHERE)
+def test_keys_of_one_region_rotate_one_after_the_other(where: str) -> None:
+    with ExitStack() as undo:
+        if where == "postgresql":
+            found = SmallRegion.found(undo.enter_context(temporary_schema()))
+        else:
+            found = SmallRegion.found(table=replace(EXAMPLE, suite=where))
+        small = undo.enter_context(found)
+        before = small.issue_one()
+        small.region.sequence()
+        for purpose in ELSEWHERE[where]:
+            rotate_whole(small, small.region.rotation(), purpose)
+        check_invariant(small)
+        after = small.issue_one()
+        small.region.sequence()
+        assert small.get(before).sd_jwt == before.sd_jwt
+        assert small.get(after).sd_jwt == after.sd_jwt
+        with small.region.storage.read() as conn:
+            keys = inventory(conn)
+            verifiers = log_verifiers(small.region.keyring.at(conn))
+        rotated = [key for key in keys if key.stage is Stage.RETIRED]
+        assert {key.ref.purpose for key in rotated} == {*ELSEWHERE[where]}
+        # A successor is of its predecessor's suite.
+        suites = {(key.ref.owner, key.ref.purpose): key.suite for key in rotated}
+        for key in keys:
+            known = suites.get((key.ref.owner, key.ref.purpose), key.suite)
+            assert key.suite == known
+        assert preflight(small.region.storage, logs=verifiers, full=True).findings == ()

@@ -9,7 +9,7 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import func, select, update
 
-from support.requests import AUTHORITY
+from support.requests import AUTHORITY, OTHER_AUTHORITY
 from support.small_region import CONTEXT, SmallRegion
 from yinxin_ca.keystore import KeyRef, Purpose
 from yinxin_proto.error import (
@@ -33,6 +33,8 @@ from yinxin_trust.refresh import refresh
 from yinxin_trust.rotation.engine import Rotation
 from yinxin_trust.rotation.trustkey import published_trust
 from yinxin_trust.rows import RowBatch
+from yinxin_trust.status import StatusSigner
+from yinxin_trust.verification import OnlineVerifier, Question
 
 REGION = "350300"
 LICENCE_KEY = (AUTHORITY, Purpose.LICENCE)
@@ -412,3 +414,40 @@ def test_a_step_that_another_process_takes_meanwhile_is_taken_once(small: SmallR
     assert progress.waiting is not None
     assert progress.waiting.step is Step.RETIRE
     assert stages(small, *LICENCE_KEY) == [Stage.RETIRING, Stage.ACTIVE]
+
+
+# --- CAs ---------------------------------------------------------------------------
+
+
+def test_a_ca_goes_when_nothing_that_it_certified_is_in_use_and_its_licences_stand(
+    small: SmallRegion, rotation: Rotation
+) -> None:
+    ca = (REGION, Purpose.LICENCE_CA)
+    old = small.issue_one()
+    small.region.sequence()
+    finish(small, rotation, *ca)
+    small.later(days=31)
+    refresh(small.region)
+    assert rotation.run_due() == 0
+    with pytest.raises(FailedPreconditionError) as caught:
+        rotation.destroy(KeyRef(*ca, 1))
+    assert "certificates" in caught.value.message
+    for authority in (AUTHORITY, OTHER_AUTHORITY):
+        finish(small, rotation, authority, Purpose.LICENCE)
+    new = small.issue_one()
+    small.region.sequence()
+    refresh(small.region)
+    rotation.run_due()
+    assert stages(small, *ca) == [Stage.DESTROYED, Stage.ACTIVE]
+    # Long after the last ordinary list of the old CA would have run out.
+    for _ in range(3):
+        small.later(days=5)
+        refresh(small.region)
+    verifier = OnlineVerifier(
+        storage=small.region.storage,
+        holding=small.region.holding,
+        statuses=StatusSigner(keyring=small.region.keyring, clock=small.clock),
+        clock=small.clock,
+    )
+    for record in (old, new):
+        verifier.verify(record.sd_jwt.encode(), Question()).require_passed()

@@ -28,7 +28,7 @@ from yinxin_trust.keyoverview import KeyLine, overview
 from yinxin_trust.keyring import LOG_KINDS
 from yinxin_trust.keystage import Stage, Step
 from yinxin_trust.region import Region
-from yinxin_trust.rotation.engine import Progress, Rotation, Waiting
+from yinxin_trust.rotation.engine import Progress, Rotation, Waiting, takes_offline_keys
 from yinxin_trust.servercertificate import ServerCertificate
 
 app: Final = typer.Typer(no_args_is_help=True, add_completion=False)
@@ -158,8 +158,7 @@ def _step(step: Step, help_text: str) -> Callable[..., None]:
         passphrases = PassphraseSource(
             terminal=terminal, file=passphrase_file, offline_file=offline_passphrase_file
         )
-        with open_region(directory, passphrases) as region:
-            needs_offline = step in region.rotation().plan(purpose).offline
+        needs_offline = takes_offline_keys(purpose, step)
         with open_region(directory, passphrases, offline=needs_offline) as region:
             whose = owner_of(region, purpose, owner)
             rotation = region.rotation()

@@ -21,6 +21,7 @@ from yinxin_trust.command.passphrase import PassphraseFile, PassphraseSource
 from yinxin_trust.command.region import describe_database
 from yinxin_trust.command.relocate import relocate
 from yinxin_trust.command.speech import terminal_of
+from yinxin_trust.keystores import require_answers
 from yinxin_trust.region import Region
 from yinxin_trust.servercertificate import ServerCertificate
 from yinxin_trust.settings import load_settings
@@ -79,6 +80,7 @@ def serve(
 def _examine(terminal: Terminal, process: ProcessSettings, *, workers: int) -> Callable[[], None]:
     """Check the region before anybody is served; return what announces it."""
     with Region.open(process.directory, passphrase=process.passphrase) as region:
+        require_answers(region.keyring.online)
         _open_keys(region)
         soundness = Soundness(keyring=region.keyring, directory=process.directory)
         soundness.examine(region.storage).require_sound()

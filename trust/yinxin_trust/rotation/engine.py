@@ -56,7 +56,7 @@ from yinxin_trust.rotation.event import KeyEvents
 from yinxin_trust.rotation.issuingca import IssuingCaPlan, ServiceCaPlan
 from yinxin_trust.rotation.logkey import LogKeyPlan, log_number_of
 from yinxin_trust.rotation.plan import Bench, Change, PlainPlan, Plan
-from yinxin_trust.rotation.repositorykey import RepositoryKeyPlan
+from yinxin_trust.rotation.repositorykey import RepositoryKeyPlan, offline_steps
 from yinxin_trust.rotation.secretkey import IndexKeyPlan, KeyEncryptionPlan
 from yinxin_trust.rotation.serverkey import ServerKeyPlan
 from yinxin_trust.rotation.trustkey import ApprovalKeyPlan, LicenceKeyPlan, StatusKeyPlan
@@ -554,28 +554,38 @@ _DUE: Final = {
 }
 
 
+_KINDS: Final[Mapping[Purpose, type[PlainPlan]]] = {
+    Purpose.LICENCE: LicenceKeyPlan,
+    Purpose.APPROVAL: ApprovalKeyPlan,
+    Purpose.STATUS: StatusKeyPlan,
+    Purpose.LOG: LogKeyPlan,
+    Purpose.LICENCE_CA: IssuingCaPlan,
+    Purpose.STATUS_CA: IssuingCaPlan,
+    Purpose.TLS_CA: IssuingCaPlan,
+    Purpose.SEAL_CA: ServiceCaPlan,
+    Purpose.TIMESTAMP_CA: ServiceCaPlan,
+    Purpose.MEMBER_CA: ServiceCaPlan,
+    # Certified anew by whoever answers with them, once they are active.
+    Purpose.OCSP: PlainPlan,
+    Purpose.TLS_OCSP: PlainPlan,
+    Purpose.TIMESTAMP: PlainPlan,
+    Purpose.TLS_SERVER: ServerKeyPlan,
+}
+_ROLES: Final = (*sorted(TOP_LEVEL_PURPOSES), *sorted(DELEGATED_PURPOSES))
+
+
+def takes_offline_keys(purpose: Purpose, step: Step) -> bool:
+    """Tell whether a step needs the offline keys, before anything is opened."""
+    if purpose in _ROLES:
+        return step in offline_steps(purpose)
+    kind = _KINDS.get(purpose)
+    return kind is not None and step in kind.offline
+
+
 def _plans(bench: Bench, settings: RotationTable) -> Mapping[Purpose, Plan]:
-    issuing, service = IssuingCaPlan(bench), ServiceCaPlan(bench)
     return {
-        Purpose.LICENCE: LicenceKeyPlan(bench),
-        Purpose.APPROVAL: ApprovalKeyPlan(bench),
-        Purpose.STATUS: StatusKeyPlan(bench),
-        Purpose.LOG: LogKeyPlan(bench),
-        Purpose.LICENCE_CA: issuing,
-        Purpose.STATUS_CA: issuing,
-        Purpose.TLS_CA: issuing,
-        Purpose.SEAL_CA: service,
-        Purpose.TIMESTAMP_CA: service,
-        Purpose.MEMBER_CA: service,
-        # Certified anew by whoever answers with them, once they are active.
-        Purpose.OCSP: PlainPlan(bench),
-        Purpose.TLS_OCSP: PlainPlan(bench),
-        Purpose.TIMESTAMP: PlainPlan(bench),
-        Purpose.TLS_SERVER: ServerKeyPlan(bench),
+        **{purpose: kind(bench) for purpose, kind in _KINDS.items()},
+        **{purpose: RepositoryKeyPlan(bench, purpose) for purpose in _ROLES},
         Purpose.KEK: KeyEncryptionPlan(bench, settings.settle),
         Purpose.INDEX_HMAC: IndexKeyPlan(bench, settings.settle),
-        **{
-            purpose: RepositoryKeyPlan(bench, purpose)
-            for purpose in (*sorted(TOP_LEVEL_PURPOSES), *sorted(DELEGATED_PURPOSES))
-        },
     }

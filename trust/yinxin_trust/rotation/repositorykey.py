@@ -14,6 +14,14 @@ from yinxin_trust.repositorykeys import DELEGATED_PURPOSES, role_of_purpose
 from yinxin_trust.rotation.plan import NOTHING, Bench, Change, PlainPlan
 
 
+def offline_steps(purpose: Purpose) -> frozenset[Step]:
+    """Return which steps of a role's key need the offline keys."""
+    steps = {Step.PUBLISH, Step.RETIRE}
+    if purpose in OFFLINE:
+        steps |= {Step.PREPARE, Step.ACTIVATE, Step.DESTROY}
+    return frozenset(steps)
+
+
 class RepositoryKeyPlan(PlainPlan):
     """One role's key.
 
@@ -25,10 +33,7 @@ class RepositoryKeyPlan(PlainPlan):
     def __init__(self, bench: Bench, purpose: Purpose) -> None:
         super().__init__(bench)
         self._purpose = purpose
-        steps = {Step.PUBLISH, Step.RETIRE}
-        if purpose in OFFLINE:
-            steps |= {Step.PREPARE, Step.ACTIVATE, Step.DESTROY}
-        self.offline = frozenset(steps)
+        self.offline = offline_steps(purpose)
 
     def publish(self, conn: Connection, key: KeyVersion) -> Change:
         """See `Plan.publish`: the role has both keys from now on."""
