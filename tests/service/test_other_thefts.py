@@ -209,9 +209,9 @@ def test_clients_of_a_stolen_tls_ca_are_refused_and_two_officers_withdraw_it(
     with pytest.raises(PermissionDeniedError) as refused:
         theft.revoke("tls")
     assert refused.value.reason == "OPERATION_MISSING"
-    operation = theft.operation("tls")
-    assert operation is not None
-    theft.revoke("tls", [officers.sign(operation)])
+    wanted = theft.operation("tls")
+    assert wanted is not None
+    theft.revoke("tls", [officers.sign(wanted[0])])
     with region.storage.read() as conn:
         old, new = (ca.certificate for ca in issuing_cas(conn, "tls"))
         assert tls_anchors(conn) == (new,)

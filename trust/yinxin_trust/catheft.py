@@ -22,7 +22,7 @@ from yinxin_proto.crl import RevocationReason
 from yinxin_proto.error import NotFoundError
 from yinxin_proto.jose import encode_x5c
 from yinxin_proto.operation import Action, Operation, SignedOperation, new_operation
-from yinxin_proto.strict import b64url_encode, canonical_json
+from yinxin_proto.strict import Json, b64url_encode, canonical_json
 from yinxin_proto.trustchange import TrustChange, parameters_of
 from yinxin_proto.trustlist import TrustList
 from yinxin_trust import schema
@@ -79,23 +79,27 @@ class CaTheft:
                 (rotation.publish if step is Step.PUBLISH else rotation.activate)(ref)
         return self._find(label).key
 
-    def operation(self, label: str) -> Operation | None:
-        """Return what officers are to sign: only a TLS CA leaves the trust list."""
+    def operation(self, label: str) -> tuple[Operation, Json] | None:
+        """Return what officers are to sign, and what it commits to.
+
+        Only a TLS CA leaves the trust list; for another there is nothing to sign.
+        """
         if self._find(label).name != "tls":
             return None
         with self.region.storage.read() as conn:
             listed = published_trust_list(conn, self.region.clock.now())
         own = self._find(label).certificate
         left = [der for der in TrustList.parse(listed).anchors.tls if der != own]
-        region = self.region
-        return new_operation(
+        region, outcome = self.region, [b64url_encode(der) for der in left]
+        operation = new_operation(
             Action.WITHDRAW_ANCHOR,
             "tls",
-            parameters_of([b64url_encode(der) for der in left]),
+            parameters_of(outcome),
             region=region.namespace.code,
             clock=region.clock,
             entropy=region.entropy,
         )
+        return operation, outcome
 
     def revoke(self, label: str, operations: Sequence[SignedOperation] = ()) -> None:
         """Revoke a CA that has a successor, certify its living keys anew, and publish it all.
@@ -128,7 +132,7 @@ class CaTheft:
         """Ask the signer before anything is recorded; it decides again when it signs."""
         wanted = self.operation(label)
         if wanted is not None and self._find(label).key.stage is not Stage.COMPROMISED:
-            change = TrustChange(wanted.action, wanted.target, wanted.parameters)
+            change = TrustChange(wanted[0].action, wanted[0].target, wanted[0].parameters)
             self.region.keyring.control(self.region.clock).cover([change], operations)
 
     def _find(self, label: str) -> IssuingCa:

@@ -11,7 +11,6 @@ from sqlalchemy import update
 from support.log_region import entries, queue_entries
 from support.officers import Officers
 from support.small_region import SmallRegion
-from yinxin_ca.keystore import Purpose
 from yinxin_proto.keyrecord import KeyState, Pin
 from yinxin_proto.logkey import FrozenHead
 from yinxin_proto.merkle import TreeHead
@@ -67,17 +66,14 @@ def compromise(small: SmallRegion, record: LicenceRecord) -> Pin:
             root=head.root,
             n_safe=head.size,
         )
-        k, v, li = schema.authority_key, schema.key_version, schema.licence
+        k, li = schema.authority_key, schema.licence
         thumbprint = conn.execute(
             li.select().with_only_columns(li.c.key_thumbprint).where(li.c.entry == record.entry)
         ).scalar_one()
         conn.execute(
-            update(k).where(k.c.thumbprint == thumbprint).values(state=KeyState.COMPROMISED.value)
-        )
-        conn.execute(
-            update(v)
-            .where(v.c.thumbprint == thumbprint, v.c.purpose == Purpose.LICENCE.value)
-            .values(ending=canonical_json(pin.to_json()).decode())
+            update(k)
+            .where(k.c.thumbprint == thumbprint)
+            .values(state=KeyState.COMPROMISED.value, pin=canonical_json(pin.to_json()).decode())
         )
         officers.publish(conn)
     return pin

@@ -20,6 +20,7 @@ from yinxin_proto.operationfile import MAX_FILE_BYTES, OperationFile
 from yinxin_proto.strict import Json
 from yinxin_proto.trustchange import parameters_of
 from yinxin_trust.approvedstock import ApprovedStock, read_copies
+from yinxin_trust.catheft import CaTheft
 from yinxin_trust.command.console import audited
 from yinxin_trust.command.opening import RegionDirectory, open_region
 from yinxin_trust.command.passphrase import (
@@ -33,6 +34,7 @@ from yinxin_trust.keystanding import find_key
 from yinxin_trust.logtheft import LogTheft
 from yinxin_trust.refresh import refresh
 from yinxin_trust.region import Region
+from yinxin_trust.servercertificate import ServerCertificate
 from yinxin_trust.suspension import Suspension
 
 _SHOWN: Final = 20
@@ -51,6 +53,7 @@ def register(application: typer.Typer) -> None:
     application.command("compromise")(compromise)
     application.command("freeze")(freeze)
     application.command("break")(break_log_key)
+    application.command("replace-ca")(replace_ca)
 
 
 def suspend(
@@ -222,6 +225,31 @@ def break_log_key(
         with audited(region, "BreakLogKey", "logs"):
             theft.declare_broken(origin, [read_operation(operation).signed()])
     terminal.line("key.broken", style="green", origin=origin)
+
+
+def replace_ca(
+    context: typer.Context,
+    directory: RegionDirectory,
+    label: Annotated[str, typer.Argument(metavar="LABEL", show_default=False)],
+    operation: Signed = None,
+    out: Out = None,
+    passphrase_file: PassphraseFile = None,
+    offline_passphrase_file: OfflinePassphraseFile = None,
+) -> None:
+    """Put another issuing CA in a stolen one's place, and revoke the stolen one."""
+    terminal, source = _start(context, passphrase_file, offline_passphrase_file)
+    with open_region(directory, source, offline=True) as region:
+        theft = CaTheft(region=region)
+        refresh(region)
+        with audited(region, "ReplaceCa", f"authorities/{label}"):
+            theft.succeed(label)
+            wanted = theft.operation(label)
+            if wanted is not None and operation is None:
+                _hand_out(terminal, out, *wanted)
+                return
+            theft.revoke(label, [] if operation is None else [read_operation(operation).signed()])
+        ServerCertificate(region=region, directory=directory).ensure()
+    terminal.line("key.ca_replaced", style="green", label=label)
 
 
 # --- what is handed from hand to hand -------------------------------------------------
