@@ -14,10 +14,11 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Final
 
+from yinxin_proto.certificate import parse as parse_certificate
 from yinxin_proto.keyrecord import KeyRecord, KeyState
 from yinxin_proto.logkey import LogKey
 from yinxin_proto.operation import Action
-from yinxin_proto.strict import Json, canonical_json
+from yinxin_proto.strict import Json, b64url_decode, canonical_json
 from yinxin_proto.trustlist import TrustList
 
 _BROKEN: Final = "broken"
@@ -139,8 +140,14 @@ def _anchors(old: TrustList, new: TrustList) -> Iterator[TrustChange]:
         if before == after:
             continue
         if isinstance(before, list) and isinstance(after, list):
-            if not set(before) <= set(after):
+            # Certified anew, by another root say, an authority is what it was.
+            if not _authorities_of(before) <= _authorities_of(after):
                 yield TrustChange(Action.WITHDRAW_ANCHOR, name, parameters_of(after))
         elif before is not None:
             # A first post-quantum root replaces none.
             yield TrustChange(Action.REPLACE_ROOT, name, parameters_of(after))
+
+
+def _authorities_of(anchors: list[Json]) -> set[tuple[bytes, bytes]]:
+    found = [parse_certificate(b64url_decode(str(der))) for der in anchors]
+    return {(one.subject, one.spki) for one in found}

@@ -27,6 +27,7 @@ from yinxin_trust.catheft import CaTheft
 from yinxin_trust.certification import issuing_cas, open_authority, tls_anchors
 from yinxin_trust.ledger import LICENCES, signed_head
 from yinxin_trust.logtheft import LogTheft
+from yinxin_trust.roottheft import RootTheft
 from yinxin_trust.status import LIFETIME, STATUS_CHAIN, TTL
 from yinxin_trust.storage import require_setting
 from yinxin_trust.trustlisting import get_anchors
@@ -216,3 +217,27 @@ def test_clients_of_a_stolen_tls_ca_are_refused_and_two_officers_withdraw_it(
         old, new = (ca.certificate for ca in issuing_cas(conn, "tls"))
         assert tls_anchors(conn) == (new,)
     assert old not in scene.trust_list().anchors.tls
+
+
+def test_licences_outlive_the_root(scene: Scene, tmp_path: Path) -> None:
+    small, region, officers = scene.small, scene.small.region, scene.officers
+    before = [scene.file(record) for record in scene.genuine]
+    old = scene.trust_list().anchors.root
+    theft = RootTheft(region=region)
+    operation, _ = theft.prepare()
+    with pytest.raises(PermissionDeniedError) as alone:
+        theft.replace([officers.sign(operation, FIRST)])
+    assert alone.value.reason == "OPERATION_PERSONS"
+    assert scene.trust_list().anchors.root == old
+    small.later(minutes=1)
+    # Prepared again, it is the same root.
+    assert theft.prepare()[0].parameters == operation.parameters
+    theft.replace([officers.sign(operation)])
+    scene.issue(1)
+    small.later(minutes=1)
+
+    assert scene.trust_list().anchors.root != old
+    pack = scene.pack(tmp_path / "pack.zip")
+    for presentation in [*before, *map(scene.file, scene.genuine)]:
+        for report in (scene.online(presentation), scene.offline(pack, presentation)):
+            assert report.indication is Indication.TOTAL_PASSED, report.code

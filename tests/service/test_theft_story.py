@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -33,6 +34,7 @@ from yinxin_trust.certification import get_crl
 from yinxin_trust.compromise import STEPS
 from yinxin_trust.issuance import IssueCommand
 from yinxin_trust.reattestation import Doubt
+from yinxin_trust.region import EXAMPLE
 from yinxin_trust.suspension import Suspension
 from yinxin_verifier.report import Indication
 
@@ -43,9 +45,15 @@ def scene() -> Iterator[Scene]:
         yield Scene.of(small)
 
 
+@pytest.mark.parametrize("suite", ["ES256", "SM2"])
 def test_after_a_theft_everything_issued_stands_and_every_forgery_fails(
-    scene: Scene, tmp_path: Path
+    suite: str, tmp_path: Path
 ) -> None:
+    with SmallRegion.found(table=replace(EXAMPLE, suite=suite)) as small:
+        _tell(Scene.of(small), tmp_path)
+
+
+def _tell(scene: Scene, tmp_path: Path) -> None:
     small, region = scene.small, scene.small.region
     before = [scene.file(record) for record in scene.genuine]
     old_pack = scene.pack(tmp_path / "old.zip")

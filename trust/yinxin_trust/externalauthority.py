@@ -3,8 +3,9 @@
 An officer pins one by its root's fingerprint. The region's own root then
 certifies the outside authority's issuing key a second time, for licences
 alone: so verifiers, who know one root, find a path, and nobody who has the
-trust role's keys but not the root's can bring an authority in. Taking it back
-is revoking that cross-certificate.
+trust role's keys but not the root's can bring an authority in. One that is
+closed certifies nothing new here; what it certified stands as long as the
+trust list names the keys.
 """
 
 from __future__ import annotations
@@ -50,6 +51,7 @@ from yinxin_trust.storage import get_setting, put_setting
 from yinxin_trust.trustlisting import CROSS_PREFIX, get_anchors
 
 AUTHORITY_PREFIX: Final = "external-ca/"
+CLOSED_PREFIX: Final = "closed-external-ca/"
 CERTIFICATE_PREFIX: Final = "certificate/"
 CRL_PREFIX: Final = "external-"
 USES: Final = {Purpose.LICENCE: Use.LICENCE, Purpose.SEAL: Use.SEAL}
@@ -152,6 +154,27 @@ class ExternalCertificates:
         s = schema.setting.c
         rows = conn.execute(select(s.value).where(s.name.startswith(AUTHORITY_PREFIX)))
         return tuple(_authority(value) for value in rows.scalars())
+
+    def close(self, conn: Connection, fingerprint: bytes) -> None:
+        """Take nothing new from an authority any more, inside a write transaction.
+
+        Its revocation lists are still taken: they speak for what it certified.
+
+        Args:
+            conn: The transaction.
+            fingerprint: SHA-256 of its root.
+
+        Raises:
+            NotFoundError: No authority of that root is pinned (``EXTERNAL_CA``).
+        """
+        s = schema.setting.c
+        rows = conn.execute(select(s.name, s.value).where(s.name.startswith(AUTHORITY_PREFIX)))
+        found = [row for row in rows if _authority(row.value).fingerprint == fingerprint]
+        if not found:
+            raise NotFoundError("no authority with that root is pinned", reason="EXTERNAL_CA")
+        for row in found:
+            put_setting(conn, f"{CLOSED_PREFIX}{row.name.removeprefix(AUTHORITY_PREFIX)}", "1")
+        touch(conn)
 
     def request(self, conn: Connection, ref: KeyRef) -> bytes:
         """Return a DER request for a key of an authority; the key is made if there is none.
@@ -313,7 +336,9 @@ class ExternalCertificates:
     def _issuer(self, conn: Connection, certificate: bytes) -> ExternalAuthority:
         issuer = parse(certificate).issuer
         for authority in self.pinned(conn):
-            if authority.issuing.subject == issuer:
+            name = authority.issuing.fingerprint.hex()[:32]
+            is_closed = get_setting(conn, f"{CLOSED_PREFIX}{name}") is not None
+            if authority.issuing.subject == issuer and not is_closed:
                 return authority
         raise InvalidArgumentError(
             "no authority that is pinned here issued the certificate; pin it first with: "

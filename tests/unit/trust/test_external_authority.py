@@ -89,6 +89,10 @@ class Office:
         with self.small.region.storage.read() as conn:
             return {row.name: row.value for row in conn.execute(select(schema.setting))}
 
+    def close(self, authority: LicensedAuthority) -> None:
+        with self.small.region.storage.write() as conn:
+            self.certificates.close(conn, bytes.fromhex(authority.fingerprint))
+
     def take_back(self) -> None:
         """Let the region's root revoke its certificate for the authority."""
         region = self.small.region
@@ -192,6 +196,12 @@ def test_licences_stand_under_a_licensed_authority_until_it_is_taken_back(
     assert _reason(lambda: office.put_crl(newest)) == "CRL_NUMBER"
     report = office.judge(STRICT)
     assert report.indication is Indication.TOTAL_PASSED, report.text
+    # Closed, it certifies nothing new; what it certified stands.
+    office.close(licensed)
+    assert _reason(lambda: office.install(LICENCE, licensed.der("licence"))) == "EXTERNAL_CA"
+    assert office.judge().indication is Indication.TOTAL_PASSED
+    # Revoked since the trust list was signed, it counts no more.
+    office.small.clock.advance(minutes=1)
     office.take_back()
     assert office.judge().indication is not Indication.TOTAL_PASSED
 
@@ -225,6 +235,12 @@ def test_a_root_is_pinned_by_its_fingerprint(licensed: LicensedAuthority) -> Non
     first = parse(chain[0]).fingerprint
     with pytest.raises(VerificationError):
         ExternalAuthority(chain=chain[::-1], fingerprint=first)
+
+
+def test_an_authority_that_is_not_pinned_is_not_closed(
+    bare: Office, licensed: LicensedAuthority
+) -> None:
+    assert _reason(lambda: bare.close(licensed)) == "EXTERNAL_CA"
 
 
 def test_pinning_twice_is_refused(pinned: Office, licensed: LicensedAuthority) -> None:
