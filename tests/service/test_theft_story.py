@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509 import ocsp
 from sqlalchemy import delete
 
 from support.officers import FIRST
@@ -24,12 +29,17 @@ from support.theft import (
     stolen_signer,
 )
 from yinxin_ca.keystore import KeyRef, Purpose
+from yinxin_ca.timestampbook import InMemoryTimestampBook
 from yinxin_proto.approvalcopy import ApprovalCopy
+from yinxin_proto.certificate import parse
 from yinxin_proto.crl import RevocationReason, parse_crl
 from yinxin_proto.error import FailedPreconditionError, PermissionDeniedError, VerificationError
 from yinxin_proto.keyrecord import KeyState
+from yinxin_proto.ocsp import OcspAnswer, OcspStatus, parse_ocsp
 from yinxin_proto.operation import Action
+from yinxin_proto.suite import ES256
 from yinxin_trust import schema
+from yinxin_trust.answering import Answering
 from yinxin_trust.certification import get_crl
 from yinxin_trust.compromise import STEPS
 from yinxin_trust.issuance import IssueCommand
@@ -201,6 +211,36 @@ def test_issuing_goes_on_under_a_new_key_and_the_old_certificate_is_revoked(scen
     assert crl is not None
     reasons = [one.reason for one in parse_crl(crl).content.entries.values()]
     assert reasons == [RevocationReason.KEY_COMPROMISE]
+
+
+def test_ocsp_says_that_the_key_was_compromised(scene: Scene) -> None:
+    region = scene.small.region
+    old = licence_key(region, AUTHORITY)
+    leaf, issuer = (parse(base64.b64decode(der)) for der in old.chain[:2])
+    asked = (
+        ocsp.OCSPRequestBuilder()
+        .add_certificate(
+            x509.load_der_x509_certificate(leaf.der),
+            x509.load_der_x509_certificate(issuer.der),
+            hashes.SHA256(),
+        )
+        .build()
+        .public_bytes(Encoding.DER)
+    )
+    book = InMemoryTimestampBook(entropy=region.entropy)
+    responder = Answering(region=region, book=book).responder
+
+    def answer() -> OcspAnswer:
+        at = region.clock.now()
+        return parse_ocsp(responder.answer(asked).der).verify(leaf, issuer, suite=ES256, at=at)
+
+    assert answer().status is OcspStatus.GOOD
+    declare(scene.officers, scene.propose())
+    scene.small.later(minutes=1)
+
+    said = answer()
+    assert said.status is OcspStatus.REVOKED
+    assert said.reason is RevocationReason.KEY_COMPROMISE
 
 
 def test_nothing_is_published_that_two_officers_did_not_sign(scene: Scene) -> None:
