@@ -20,6 +20,7 @@ from support.requests import AUTHORITY, OTHER_AUTHORITY
 from support.small_region import SmallRegion
 from support.theft import (
     KEY,
+    HidingIssuer,
     Scene,
     compromise_of,
     declare,
@@ -35,6 +36,7 @@ from yinxin_proto.certificate import parse
 from yinxin_proto.crl import RevocationReason, parse_crl
 from yinxin_proto.error import FailedPreconditionError, PermissionDeniedError, VerificationError
 from yinxin_proto.keyrecord import KeyState
+from yinxin_proto.licence import LicenceFile
 from yinxin_proto.ocsp import OcspAnswer, OcspStatus, parse_ocsp
 from yinxin_proto.operation import Action
 from yinxin_proto.suite import ES256
@@ -171,6 +173,69 @@ def test_each_way_to_hide_a_forgery_is_held_against_the_key(scene: Scene) -> Non
     found = scene.propose().reconciliation
     assert found is not None
     assert found.reasons() == {Doubt.CONTENT: 1, Doubt.NO_APPROVAL: 1, Doubt.UNEXPLAINED: 1}
+
+
+@pytest.mark.parametrize("path", ["holder", "field"])
+def test_a_licence_that_hides_what_was_not_requested_does_not_reconcile(
+    scene: Scene, tmp_path: Path, path: str
+) -> None:
+    """Its row says word for word what was approved; somebody holds one disclosure more."""
+    small, region = scene.small, scene.small.region
+    signer = stolen_signer(region, AUTHORITY)
+    chain = licence_key(region, AUTHORITY).chain
+    hiding = HidingIssuer(signer, {"x5c": list(chain)}, path)
+    scene.command([small.issue_request()])
+    copy = scene.copies[-1]
+    assert copy.requests is not None
+    record = forge_through(
+        region,
+        copy.requests[0],
+        copy.parse_approval().claimed.digest,
+        backdated=timedelta(0),
+        hiding=hiding,
+    )
+    region.sequence()
+    file = LicenceFile.parse(scene.file(record))
+    shown = LicenceFile(f"{file.sd_jwt}{hiding.hidden[0]}~", file.opening, file.receipt).to_bytes()
+    assert scene.online(shown).indication is Indication.TOTAL_PASSED
+
+    proposal = scene.propose()
+    assert proposal.reconciliation is not None
+    assert proposal.reconciliation.reasons() == {Doubt.CONTENT: 1}
+    declare(scene.officers, proposal)
+    small.later(minutes=1)
+    assert scene.online(shown).code == "KEY_COMPROMISED_LATER_ENTRY"
+    for genuine in scene.genuine:
+        assert scene.online(scene.file(genuine)).indication is Indication.TOTAL_PASSED
+
+
+def test_what_one_key_has_used_a_stolen_one_cannot_use_again(scene: Scene) -> None:
+    """The thief of the second key issues once more what was approved under the first."""
+    small, region = scene.small, scene.small.region
+    declare(scene.officers, scene.propose())
+    small.later(minutes=1)
+    scene.issue(1)
+    first = scene.copies[0]
+    assert first.requests is not None
+    again = forge_through(
+        region,
+        first.requests[0],
+        first.parse_approval().claimed.digest,
+        backdated=timedelta(0),
+        again=True,
+    )
+    region.sequence()
+    small.later(minutes=1)
+    assert scene.online(scene.file(again)).indication is Indication.TOTAL_PASSED
+
+    proposal = scene.propose(f"{AUTHORITY}.licence.2")
+    assert proposal.reconciliation is not None
+    assert proposal.reconciliation.reasons() == {Doubt.REPLAYED: 1}
+    declare(scene.officers, proposal)
+    small.later(minutes=1)
+    assert scene.online(scene.file(again)).code == "KEY_COMPROMISED_LATER_ENTRY"
+    for genuine in scene.genuine:
+        assert scene.online(scene.file(genuine)).indication is Indication.TOTAL_PASSED
 
 
 def test_better_evidence_only_takes_away(scene: Scene) -> None:
