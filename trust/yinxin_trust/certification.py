@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, Protocol
 
-from cryptography import x509
 from sqlalchemy import Connection, select, update
 
 from yinxin_ca.authority import CertificateAuthority, create_root
@@ -31,6 +30,7 @@ from yinxin_ca.register import Register, is_compromised
 from yinxin_ca.subject import Subject
 from yinxin_proto.certificate import parse
 from yinxin_proto.clock import Clock, Entropy
+from yinxin_proto.crl import parse_crl
 from yinxin_proto.jose import x5c_chain
 from yinxin_proto.keyrecord import KeyState
 from yinxin_proto.leaf import evidence_hash
@@ -195,12 +195,12 @@ def crl_lifetime(label: str) -> timedelta:
     return ROOT_CRL_LIFETIME if label.partition("-")[0] == ROOT else CRL_LIFETIME
 
 
-def is_crl_due(crl: bytes | None, name: str, now: datetime) -> bool:
+def is_crl_due(crl: bytes | None, now: datetime) -> bool:
     """Tell whether an authority's list is past half its life, or missing."""
     if crl is None:
         return True
-    age = now - x509.load_der_x509_crl(crl).last_update_utc
-    return age * 2 >= crl_lifetime(name)
+    said = parse_crl(crl).content
+    return (now - said.this_update) * 2 >= said.next_update - said.this_update
 
 
 def put_crls(conn: Connection, crls: Mapping[str, bytes], clock: Clock) -> None:
