@@ -126,10 +126,25 @@ class DualControl:
                 reason="OPERATION_PERSONS",
             )
 
+    def decided(self) -> TrustList | None:
+        """Return the list that was signed last; what officers decided in it stands."""
+        last = self._register.last_list()
+        return None if last is None else TrustList.parse(last)
+
     def cover(
-        self, changes: Sequence[TrustChange], operations: Iterable[SignedOperation]
+        self,
+        changes: Sequence[TrustChange],
+        operations: Iterable[SignedOperation],
+        *,
+        welcome: Sequence[TrustChange] = (),
     ) -> list[Operation]:
         """Check that the operations cover the changes, every one, and nothing else.
+
+        Args:
+            changes: What is to be covered.
+            operations: What officers signed.
+            welcome: What was decided already, and may be signed once more: the
+                file of the first time may be lost.
 
         Raises:
             PermissionDeniedError: A change that no operation covers
@@ -144,6 +159,9 @@ class DualControl:
             if match not in left:
                 if self._register.is_used(operation.nonce):
                     # Carried out before a crash: what it did is in the list signed last.
+                    continue
+                if match in welcome:
+                    used.append(self.check(signed))
                     continue
                 raise PermissionDeniedError(
                     f"the officers signed {operation.action} of {operation.target[:64]}, and that "
@@ -238,7 +256,7 @@ class TrustSigner:
             FailedPreconditionError: The clock is behind (``CLOCK_BACK``).
         """
         at = self.control.now()
-        register = self.control.register
+        register, decided = self.control.register, self.control.decided()
         base = sha256(published).digest()
         if not register.is_current(base):
             raise VerificationError(
@@ -248,9 +266,9 @@ class TrustSigner:
             )
         old, new = TrustList.parse(published), TrustList.parse(proposed)
         check_succession(old, new)
-        last = register.last_list()
-        decided = None if last is None else TrustList.parse(last)
-        used = self.control.cover(trust_breaks(old, new, decided=decided), operations)
+        used = self.control.cover(
+            trust_breaks(old, new, decided=decided), operations, welcome=trust_breaks(old, new)
+        )
         digest = sha256(proposed)
         register.record(
             SigningRecord(
