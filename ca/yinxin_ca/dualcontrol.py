@@ -190,7 +190,7 @@ class DualControl:
         at = self.now()
         if len(self._register.officers()) >= FIRST_OFFICERS:
             parameters = parameters_of(officer_outcome(officer.public_key))
-            self._carry_out(Action.ADD_OFFICER, officer.id, parameters, operation)
+            self._carry_out(TrustChange(Action.ADD_OFFICER, officer.id, parameters), operation)
         self._register.add(officer, at)
 
     def remove_officer(self, officer: str, operation: SignedOperation | None = None) -> None:
@@ -206,16 +206,25 @@ class DualControl:
             raise FailedPreconditionError(
                 "two officers must remain: register another first", reason="OFFICERS_FEW"
             )
-        self._carry_out(Action.REMOVE_OFFICER, officer, parameters_of({}), operation)
+        self._carry_out(TrustChange(Action.REMOVE_OFFICER, officer, parameters_of({})), operation)
         self._register.remove(officer, at)
 
-    def _carry_out(
-        self, action: Action, target: str, parameters: bytes, signed: SignedOperation | None
-    ) -> None:
-        wanted = TrustChange(action, target, parameters)
-        (done,) = self.cover([wanted], () if signed is None else (signed,))
+    def _carry_out(self, change: TrustChange, signed: SignedOperation | None) -> None:
+        self.spend([change], () if signed is None else (signed,))
+
+    def spend(self, changes: Sequence[TrustChange], operations: Iterable[SignedOperation]) -> None:
+        """Check operations for what no trust list shows, and record that they are used.
+
+        Raises:
+            PermissionDeniedError: As `cover`.
+        """
+        used = self.cover(changes, operations)
         self._register.record(
-            SigningRecord(at=self.now(), nonces=(done.nonce,), operations=(done.digest,))
+            SigningRecord(
+                at=self.now(),
+                nonces=tuple(one.nonce for one in used),
+                operations=tuple(one.digest for one in used),
+            )
         )
 
 
