@@ -35,6 +35,7 @@ from yinxin_proto.approvalcopy import ApprovalCopy
 from yinxin_proto.certificate import parse
 from yinxin_proto.crl import RevocationReason, parse_crl
 from yinxin_proto.error import FailedPreconditionError, PermissionDeniedError, VerificationError
+from yinxin_proto.jose import x5c_chain
 from yinxin_proto.keyrecord import KeyState
 from yinxin_proto.licence import LicenceFile
 from yinxin_proto.ocsp import OcspAnswer, OcspStatus, parse_ocsp
@@ -419,6 +420,56 @@ def test_a_suspended_key_is_resumed_by_two(scene: Scene) -> None:
     with pytest.raises(PermissionDeniedError) as refused:
         suspension.suspend(KEY, [one])
     assert refused.value.reason == "NONCE_USED"
+
+
+def test_a_key_that_was_stopped_and_not_suspended_is_started_again_by_two(scene: Scene) -> None:
+    region, officers = scene.small.region, scene.officers
+    target = licence_key(region, AUTHORITY).thumbprint.hex()
+    suspension = Suspension(registrar=region.registrar)
+    suspended = officers.sign(officers.operation(Action.SUSPEND_KEY, target), FIRST)
+    suspension.suspend(KEY, [suspended])
+    scene.small.later(minutes=1)
+    resumed = officers.sign(officers.operation(Action.RESUME_KEY, target))
+    suspension.resume(KEY, [resumed])
+
+    scene.small.later(minutes=1)
+    suspension.stop(KEY)
+    alone = officers.sign(officers.operation(Action.RESUME_KEY, target), FIRST)
+    # Nobody, one, or what was carried out before.
+    for operations in ([], [alone], [suspended], [resumed], [suspended, resumed]):
+        with pytest.raises(PermissionDeniedError):
+            suspension.resume(KEY, operations)
+        assert licence_key(region, AUTHORITY).stopped_ms is not None
+
+    again = officers.sign(officers.operation(Action.RESUME_KEY, target))
+    suspension.resume(KEY, [again])
+    assert scene.issue(1)
+    suspension.stop(KEY)
+    with pytest.raises(PermissionDeniedError) as refused:
+        suspension.resume(KEY, [again])
+    assert refused.value.reason == "NONCE_USED"
+
+
+def test_an_operation_used_before_opens_no_step_of_a_compromise(scene: Scene) -> None:
+    region, officers = scene.small.region, scene.officers
+    target = licence_key(region, AUTHORITY).thumbprint.hex()
+    suspended = officers.sign(officers.operation(Action.SUSPEND_KEY, target), FIRST)
+    Suspension(registrar=region.registrar).suspend(KEY, [suspended])
+    scene.small.later(minutes=1)
+    proposal = scene.propose()
+
+    with pytest.raises(PermissionDeniedError) as refused:
+        compromise_of(region).carry_out(proposal.record, [suspended])
+    assert refused.value.reason == "OPERATION_MISSING"
+    # Nothing was made or revoked on that one signature.
+    names = [str(info.ref) for info in region.keyring.online.list()]
+    assert f"{AUTHORITY}.licence.2" not in names
+    chain = x5c_chain({"x5c": list(licence_key(region, AUTHORITY).chain)})
+    with region.storage.read() as conn:
+        found = region.registrar.registers("licence").find(parse(chain[0]).serial_number)
+        assert get_crl(conn, "licence") is not None
+    assert found is not None
+    assert found.revoked_at is None
 
 
 def test_an_operation_is_carried_out_in_its_time_or_not_at_all(scene: Scene) -> None:
