@@ -18,9 +18,9 @@ from yinxin_ca.profile import LICENCE
 from yinxin_ca.software import SoftwareKeyStore
 from yinxin_ca.subject import Subject
 from yinxin_ca.timestampbook import InMemoryTimestampBook
-from yinxin_proto.certificate import CertificatePurpose
+from yinxin_proto.certificate import CertificatePurpose, parse
 from yinxin_proto.checkpoint import Checkpoint
-from yinxin_proto.crl import parse_crl
+from yinxin_proto.crl import RevocationReason, parse_crl
 from yinxin_proto.error import (
     FailedPreconditionError,
     KeyStoreError,
@@ -44,6 +44,8 @@ from yinxin_trust.certification import (
     open_authority,
     tls_anchors,
 )
+from yinxin_trust.directory import touch
+from yinxin_trust.enrolment import PrincipalCertificates
 from yinxin_trust.keystage import Stage
 from yinxin_trust.ledger import LICENCES, signed_head
 from yinxin_trust.logtheft import LogTheft
@@ -327,6 +329,35 @@ def test_a_key_that_is_away_costs_no_successor_its_cross_certificate(scene: Scen
     region.keyring.online.__class__ = Away
     with pytest.raises(UnavailableError):
         region.rotation().prepare(region.namespace.code, Purpose.TLS_CA)
+
+
+def test_clients_are_revoked_after_the_authority_that_certified_some_was_stolen(
+    scene: Scene,
+) -> None:
+    region, officers = scene.small.region, scene.officers
+    uri = region.namespace.principal_uri("issuer-7d")
+    (stolen,) = issuing(scene, "tls")
+    keys = [ES256.generate().public_key for _ in range(2)]
+    chains = [region.registrar.certify_principal("issuer-7d", keys[0])]
+    theft = CaTheft(region=region)
+    theft.succeed("tls")
+    proposal = theft.operation("tls")
+    assert proposal is not None
+    theft.revoke("tls", [officers.sign(proposal[0])])
+    chains.append(region.registrar.certify_principal("issuer-7d", keys[1]))
+    region.keyring.online.destroy(stolen.key.ref)
+
+    with region.storage.write() as conn:
+        touch(conn)
+        certificates = PrincipalCertificates(registrar=region.registrar)
+        done = certificates.revoke(conn, "issuer-7d", reason=RevocationReason.KEY_COMPROMISE)
+
+    assert {parse(chain[0]).serial_number for chain in chains} == set(done)
+    assert {parse(chain[0]).uris for chain in chains} == {(uri,)}
+    for key in keys:
+        with pytest.raises(FailedPreconditionError) as refused:
+            region.registrar.certify_principal("issuer-7d", key)
+        assert refused.value.reason == "KEY_COMPROMISED"
 
 
 def issuing(scene: Scene, name: str) -> list[IssuingCa]:

@@ -27,6 +27,7 @@ from support.theft import (
     forge_outside,
     forge_through,
     licence_key,
+    propose,
     stolen_signer,
 )
 from yinxin_ca.keystore import KeyRef, Purpose
@@ -43,10 +44,12 @@ from yinxin_proto.operation import Action
 from yinxin_proto.suite import ES256
 from yinxin_trust import schema
 from yinxin_trust.answering import Answering
-from yinxin_trust.certification import get_crl
+from yinxin_trust.certification import get_crl, issuing_cas
 from yinxin_trust.compromise import STEPS
 from yinxin_trust.issuance import IssueCommand
+from yinxin_trust.keystage import Stage
 from yinxin_trust.reattestation import Doubt
+from yinxin_trust.refresh import refresh
 from yinxin_trust.region import EXAMPLE
 from yinxin_trust.suspension import Suspension
 from yinxin_verifier.report import Indication
@@ -307,6 +310,44 @@ def test_ocsp_says_that_the_key_was_compromised(scene: Scene) -> None:
     said = answer()
     assert said.status is OcspStatus.REVOKED
     assert said.reason is RevocationReason.KEY_COMPROMISE
+
+
+def test_a_key_turns_out_stolen_after_its_authority_was_destroyed(
+    scene: Scene, tmp_path: Path
+) -> None:
+    small, region = scene.small, scene.small.region
+    presented = scene.file(scene.genuine[0])
+    stolen = stolen_signer(region, AUTHORITY)
+    rotation = region.rotation()
+    for owner, purpose in (
+        (region.namespace.code, Purpose.LICENCE_CA),
+        (AUTHORITY, Purpose.LICENCE),
+        (OTHER_AUTHORITY, Purpose.LICENCE),
+    ):
+        progress = rotation.rotate(owner, purpose)
+        while progress.waiting is not None:
+            small.later(days=1)
+            region.sequence()
+            refresh(region)
+            progress = rotation.resume(owner, purpose)
+    for _ in range(2):
+        small.later(days=31)
+        refresh(region)
+        rotation.run_due()
+    with region.storage.read() as conn:
+        assert issuing_cas(conn, "licence")[0].key.stage is Stage.DESTROYED
+
+    declare(scene.officers, propose(region, KEY, scene.copies))
+    small.later(minutes=1)
+
+    backdated = small.clock.now() - timedelta(days=90)
+    forged = forge_outside(presented, stolen, issued_at=backdated)
+    pack = scene.pack(tmp_path / "pack.zip")
+    for good in (presented, scene.file(scene.genuine[0])):
+        for report in (scene.online(good), scene.offline(pack, good)):
+            assert report.indication is Indication.TOTAL_PASSED, report.code
+    for report in (scene.online(forged), scene.offline(pack, forged)):
+        assert report.indication is Indication.TOTAL_FAILED, report.code
 
 
 def test_nothing_is_published_that_two_officers_did_not_sign(scene: Scene) -> None:

@@ -28,7 +28,7 @@ from yinxin_ca.profile import (
 )
 from yinxin_ca.register import Register, is_compromised
 from yinxin_ca.subject import Subject
-from yinxin_proto.certificate import parse
+from yinxin_proto.certificate import Certificate, parse
 from yinxin_proto.clock import Clock, Entropy
 from yinxin_proto.crl import parse_crl
 from yinxin_proto.jose import x5c_chain
@@ -207,7 +207,7 @@ def put_crls(conn: Connection, crls: Mapping[str, bytes], clock: Clock) -> None:
     """Keep the newest CRLs, and the evidence that new licences will commit to."""
     for name, crl in crls.items():
         put_setting(conn, f"crl/{name}", crl.hex())
-    if any(name.partition("-")[0] == "licence" for name in crls):
+    if any(name.partition("-")[0] in ("licence", "external") for name in crls):
         _renew_evidence(conn, milliseconds(clock.now()))
     touch(conn)
 
@@ -238,7 +238,12 @@ def get_crl_for(conn: Connection, chain: tuple[bytes, ...]) -> bytes | None:
         if ca.certificate == chain[1]:
             own = get_crl(conn, ca.label + shard_of(urls[0])) if urls else None
             return own if own is not None else get_crl(conn, ca.label)
-    return None
+    return get_crl(conn, external_list(parse(chain[1])))
+
+
+def external_list(issuing: Certificate) -> str:
+    """Return what the revocation list of a licensed authority outside is called."""
+    return f"external-{issuing.fingerprint.hex()[:32]}"
 
 
 def crl_targets(crls: Mapping[str, bytes]) -> dict[str, bytes | None]:

@@ -43,7 +43,14 @@ from yinxin_proto.strict import (
 )
 from yinxin_proto.suite import suite_of
 from yinxin_trust import schema
-from yinxin_trust.certification import ROOT, get_crl, open_authority, put_evidence
+from yinxin_trust.certification import (
+    ROOT,
+    external_list,
+    get_crl,
+    open_authority,
+    put_crls,
+    put_evidence,
+)
 from yinxin_trust.directory import touch
 from yinxin_trust.registration import Registrar
 from yinxin_trust.rows import milliseconds
@@ -53,7 +60,6 @@ from yinxin_trust.trustlisting import CROSS_PREFIX, get_anchors
 AUTHORITY_PREFIX: Final = "external-ca/"
 CLOSED_PREFIX: Final = "closed-external-ca/"
 CERTIFICATE_PREFIX: Final = "certificate/"
-CRL_PREFIX: Final = "external-"
 USES: Final = {Purpose.LICENCE: Use.LICENCE, Purpose.SEAL: Use.SEAL}
 """Keys whose certificates may come from outside."""
 ENCRYPTION: Final = {
@@ -258,15 +264,14 @@ class ExternalCertificates:
             if suite is None or issuing.subject != listed.content.issuer:
                 continue
             verified = listed.verify(issuing, suite=suite)
-            name = _crl_name(issuing)
+            name = external_list(issuing)
             held = get_crl(conn, name)
             if held is not None and parse_crl(held).content.number >= verified.number:
                 raise FailedPreconditionError(
                     "the revocation list is not newer than the one that is here",
                     reason="CRL_NUMBER",
                 )
-            put_setting(conn, f"crl/{name}", encoded.hex())
-            touch(conn)
+            put_crls(conn, {name: encoded}, self.registrar.clock)
             return
         raise VerificationError(
             "no authority that is pinned here issued this list", reason="CRL_ISSUER"
@@ -316,7 +321,7 @@ class ExternalCertificates:
     ) -> None:
         k = schema.authority_key
         now_ms = milliseconds(self.registrar.clock.now())
-        crl = get_crl(conn, _crl_name(authority.issuing)) or b""
+        crl = get_crl(conn, external_list(authority.issuing)) or b""
         evidence = put_evidence(conn, chain, crl, now_ms)
         changed = conn.execute(
             update(k)
@@ -360,10 +365,6 @@ class ExternalCertificates:
         if name is None:
             raise NotFoundError("no such authority in this region", reason="AUTHORITY")
         return Subject(organisation=name, organisation_code=ref.owner)
-
-
-def _crl_name(issuing: Certificate) -> str:
-    return f"{CRL_PREFIX}{issuing.fingerprint.hex()[:32]}"
 
 
 def _authority(text: str) -> ExternalAuthority:
