@@ -126,10 +126,25 @@ class DualControl:
                 reason="OPERATION_PERSONS",
             )
 
+    def decided(self) -> TrustList | None:
+        """Return the list that was signed last; what officers decided in it stands."""
+        last = self._register.last_list()
+        return None if last is None else TrustList.parse(last)
+
     def cover(
-        self, changes: Sequence[TrustChange], operations: Iterable[SignedOperation]
+        self,
+        changes: Sequence[TrustChange],
+        operations: Iterable[SignedOperation],
+        *,
+        welcome: Sequence[TrustChange] = (),
     ) -> list[Operation]:
         """Check that the operations cover the changes, every one, and nothing else.
+
+        Args:
+            changes: What is to be covered.
+            operations: What officers signed.
+            welcome: What was decided already, and may be signed once more: the
+                file of the first time may be lost.
 
         Raises:
             PermissionDeniedError: A change that no operation covers
@@ -144,6 +159,9 @@ class DualControl:
             if match not in left:
                 if self._register.is_used(operation.nonce):
                     # Carried out before a crash: what it did is in the list signed last.
+                    continue
+                if match in welcome:
+                    used.append(self.check(signed))
                     continue
                 raise PermissionDeniedError(
                     f"the officers signed {operation.action} of {operation.target[:64]}, and that "
@@ -172,7 +190,7 @@ class DualControl:
         at = self.now()
         if len(self._register.officers()) >= FIRST_OFFICERS:
             parameters = parameters_of(officer_outcome(officer.public_key))
-            self._carry_out(Action.ADD_OFFICER, officer.id, parameters, operation)
+            self._carry_out(TrustChange(Action.ADD_OFFICER, officer.id, parameters), operation)
         self._register.add(officer, at)
 
     def remove_officer(self, officer: str, operation: SignedOperation | None = None) -> None:
@@ -188,16 +206,25 @@ class DualControl:
             raise FailedPreconditionError(
                 "two officers must remain: register another first", reason="OFFICERS_FEW"
             )
-        self._carry_out(Action.REMOVE_OFFICER, officer, parameters_of({}), operation)
+        self._carry_out(TrustChange(Action.REMOVE_OFFICER, officer, parameters_of({})), operation)
         self._register.remove(officer, at)
 
-    def _carry_out(
-        self, action: Action, target: str, parameters: bytes, signed: SignedOperation | None
-    ) -> None:
-        wanted = TrustChange(action, target, parameters)
-        (done,) = self.cover([wanted], () if signed is None else (signed,))
+    def _carry_out(self, change: TrustChange, signed: SignedOperation | None) -> None:
+        self.spend([change], () if signed is None else (signed,))
+
+    def spend(self, changes: Sequence[TrustChange], operations: Iterable[SignedOperation]) -> None:
+        """Check operations for what no trust list shows, and record that they are used.
+
+        Raises:
+            PermissionDeniedError: As `cover`.
+        """
+        used = self.cover(changes, operations)
         self._register.record(
-            SigningRecord(at=self.now(), nonces=(done.nonce,), operations=(done.digest,))
+            SigningRecord(
+                at=self.now(),
+                nonces=tuple(one.nonce for one in used),
+                operations=tuple(one.digest for one in used),
+            )
         )
 
 
@@ -238,7 +265,7 @@ class TrustSigner:
             FailedPreconditionError: The clock is behind (``CLOCK_BACK``).
         """
         at = self.control.now()
-        register = self.control.register
+        register, decided = self.control.register, self.control.decided()
         base = sha256(published).digest()
         if not register.is_current(base):
             raise VerificationError(
@@ -248,9 +275,9 @@ class TrustSigner:
             )
         old, new = TrustList.parse(published), TrustList.parse(proposed)
         check_succession(old, new)
-        last = register.last_list()
-        decided = None if last is None else TrustList.parse(last)
-        used = self.control.cover(trust_breaks(old, new, decided=decided), operations)
+        used = self.control.cover(
+            trust_breaks(old, new, decided=decided), operations, welcome=trust_breaks(old, new)
+        )
         digest = sha256(proposed)
         register.record(
             SigningRecord(

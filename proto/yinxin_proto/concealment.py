@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from binascii import b2a_base64
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from json.encoder import encode_basestring
 from typing import Final
 
@@ -73,10 +73,14 @@ class _Concealment:
         self._hashing = hashing
         self._salts: list[str] = []
 
-    def object(self, claims: Mapping[str, Json], decoys: int = 0) -> dict[str, Json]:
+    def decoys(self, count: int) -> list[bytes]:
+        """Return random texts; nothing tells the hash of one from a disclosure's."""
+        return [self._salt().encode("ascii") for _ in range(count)]
+
+    def object(self, claims: Mapping[str, Json], decoys: Sequence[bytes] = ()) -> dict[str, Json]:
         concealed: dict[str, Json] = {}
-        # §4.2.7: a decoy is the hash of a random value, so that nothing tells it apart.
-        hashes = [self._hashing(self._salt().encode("ascii")).digest() for _ in range(decoys)]
+        # §4.2.7: a decoy is the hash of what nobody can guess, so that nothing tells it apart.
+        hashes = [self._hashing(text).digest() for text in decoys]
         if not RESERVED.keys().isdisjoint(claims):
             name = next(name for name in claims if name in RESERVED)
             raise InvalidArgumentError(
@@ -136,7 +140,7 @@ def conceal(
     claims: Mapping[str, Json],
     *,
     entropy: Entropy,
-    decoys: int = 0,
+    decoys: int | Sequence[bytes] = 0,
     hash_name: str = DEFAULT_HASH,
 ) -> tuple[dict[str, Json], tuple[str, ...]]:
     """Replace every ``SD`` mark of ``claims`` by a digest.
@@ -144,8 +148,9 @@ def conceal(
     Args:
         claims: The claims; objects as dict, arrays as list or tuple.
         entropy: Source of 128-bit salts.
-        decoys: Number of digests at the top level that stand for nothing; at
-            most 64.
+        decoys: Number of digests at the top level that stand for nothing, or
+            the secret texts of which they are the hashes, for an issuer who
+            is to show one day that nothing is behind them; at most 64.
         hash_name: What hashes the disclosures; the ``_sd_alg`` of the issuer's suite.
 
     Returns:
@@ -156,15 +161,17 @@ def conceal(
         InvalidArgumentError: A reserved name, a mark directly within a mark,
             or a value that JSON cannot express (``CLAIMS``).
     """
-    if not 0 <= decoys <= MAX_DECOYS:
+    count = decoys if isinstance(decoys, int) else len(decoys)
+    if not 0 <= count <= MAX_DECOYS:
         raise InvalidArgumentError(f"SD-JWT: 0 to {MAX_DECOYS} decoys", reason="DECOYS")
     concealment = _Concealment(entropy, hash_function(hash_name))
+    texts = concealment.decoys(decoys) if isinstance(decoys, int) else decoys
     try:
-        payload = concealment.object(claims, decoys)
+        payload = concealment.object(claims, texts)
     except (TypeError, ValueError, RecursionError) as error:
         raise InvalidArgumentError(
             "SD-JWT: a claim that JSON cannot express", reason="CLAIMS"
         ) from error
-    if decoys or concealment.encoded:
+    if count or concealment.encoded:
         payload[HASH_NAME] = hash_name
     return payload, tuple(concealment.encoded)

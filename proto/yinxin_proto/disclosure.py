@@ -211,6 +211,19 @@ def disclose(payload: dict[str, Json], contents: Contents) -> dict[str, Json]:
     return claims
 
 
+def undisclosed(payload: dict[str, Json], contents: Contents) -> frozenset[str]:
+    """Return the digests, at whatever depth, of which nothing was presented.
+
+    Of a presentation with every disclosure these are decoys, or what its issuer hid.
+
+    Raises:
+        MalformedError: As `disclose`.
+    """
+    seen: list[str] = []
+    _disclose_object(payload, contents, seen, 1)
+    return frozenset(seen) - contents.keys()
+
+
 def check_undisclosed(payload: dict[str, Json]) -> None:
     """Check the digests of a payload of which nothing is disclosed.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
@@ -69,14 +69,18 @@ class Issuer:
         self._header = encode_header(signer, typ=typ, header=header)
 
     def issue(
-        self, claims: Mapping[str, Json], *, entropy: Entropy, decoys: int = 0
+        self,
+        claims: Mapping[str, Json],
+        *,
+        entropy: Entropy,
+        decoys: int | Sequence[bytes] = 0,
     ) -> IssuedSdJwt:
         """Conceal what is marked, and sign (§5, §6).
 
         Args:
             claims: Claims in which ``SD(value)`` marks what may be withheld.
             entropy: Source of the salts.
-            decoys: Digests at the top level that stand for nothing.
+            decoys: Digests at the top level that stand for nothing; see `conceal`.
 
         Raises:
             InvalidArgumentError: Claims that cannot be issued, or an SD-JWT VC
@@ -107,7 +111,7 @@ def issue(
     entropy: Entropy,
     typ: str = TYP,
     header: Mapping[str, Json] = _NO_HEADER,
-    decoys: int = 0,
+    decoys: int | Sequence[bytes] = 0,
 ) -> IssuedSdJwt:
     """Issue one token; see `Issuer` and `Issuer.issue` for arguments and errors."""
     issuer = Issuer(signer=signer, typ=typ, header=header)

@@ -30,6 +30,7 @@ from yinxin_proto.disclosure import (
     hash_function,
     read_disclosures,
     read_json,
+    undisclosed,
 )
 from yinxin_proto.error import MalformedError, VerificationError
 from yinxin_proto.issuer import IssuedSdJwt, Issuer, issue
@@ -146,6 +147,14 @@ class SdJwt:
                 _check_concealed(claims, self.payload)
             self._claims = claims
         return self._claims
+
+    def undisclosed(self) -> frozenset[str]:
+        """Return the digests of which nothing is shown; see `disclosure.undisclosed`.
+
+        Raises:
+            MalformedError: As `unverified_claims`.
+        """
+        return undisclosed(self.payload, self._read())
 
     def check_disclosures(self) -> None:
         """Check what `unverified_claims` checks, without putting claims together.

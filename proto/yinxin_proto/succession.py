@@ -58,13 +58,18 @@ def _check_compromised(key: KeyRecord, later: KeyRecord) -> None:
         raise VerificationError(
             f"trust list: {_name(key)} was compromised and stays so", reason="KEY_REVIVED"
         )
-    # Without a pin nothing stood yet: the first one follows the reconciliation.
-    if key.pin is not None and later.pin is not None:
-        raised = later.pin.n_safe > key.pin.n_safe
-        if raised or _is_swapped(key.pin, later.pin):
-            raise VerificationError(
-                f"trust list: n_safe of {_name(key)} only falls", reason="PIN_RAISED"
-            )
+    # Without a pin nothing stood yet: the first one follows the reconciliation. One that
+    # was there and is gone would be forgotten, and the next could be any.
+    if key.pin is None:
+        return
+    if later.pin is None or _is_raised(key.pin, later.pin) or _is_swapped(key.pin, later.pin):
+        raise VerificationError(
+            f"trust list: n_safe of {_name(key)} only falls", reason="PIN_RAISED"
+        )
+
+
+def _is_raised(pin: Pin, later: Pin) -> bool:
+    return later.n_safe > pin.n_safe or later.n_stop > pin.n_stop
 
 
 def _check_retired(key: KeyRecord, pin: Pin, later: KeyRecord) -> None:
@@ -79,7 +84,7 @@ def _check_retired(key: KeyRecord, pin: Pin, later: KeyRecord) -> None:
             )
         return
     # Whatever it signed in honesty is below its pin: a later theft adds nothing.
-    if later.pin is not None and (later.pin.n_stop > pin.n_stop or _is_swapped(pin, later.pin)):
+    if later.pin is None or _is_raised(pin, later.pin) or _is_swapped(pin, later.pin):
         raise VerificationError(
             f"trust list: {_name(key)} was retired; its pin only falls", reason="PIN_RAISED"
         )

@@ -10,18 +10,22 @@ takes officers (design section 10).
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
-from typing import Final
+from typing import Final, TypeVar
 
 from yinxin_proto.certificate import parse as parse_certificate
+from yinxin_proto.error import MalformedError
 from yinxin_proto.keyrecord import KeyRecord, KeyState
 from yinxin_proto.logkey import LogKey
 from yinxin_proto.operation import Action
 from yinxin_proto.strict import Json, b64url_decode, canonical_json
 from yinxin_proto.trustlist import TrustList
 
-_BROKEN: Final = "broken"
+_Name = TypeVar("_Name")
+
+WITNESSES: Final = "witnesses"
+"""Names the witnesses as what a change is about."""
 _DECIDED: Final = frozenset({KeyState.SUSPENDED, KeyState.COMPROMISED})
 
 
@@ -46,13 +50,13 @@ def parameters_of(document: Json) -> bytes:
 def key_change(record: KeyRecord, action: Action) -> TrustChange:
     """Return the change that makes a key's record what it is to be.
 
-    A suspension and its end commit to no more than the key: an officer signs
-    it before the moment is known. A compromise commits to the whole record,
-    its pin included.
+    A suspension and its end commit to no more than the key, since they change
+    nothing else of it. Whatever else does commits to the whole record, its pin
+    included.
     """
-    if action is Action.COMPROMISE_KEY:
-        return TrustChange(action, record.thumbprint.hex(), parameters_of(record.to_json()))
-    return TrustChange(action, record.thumbprint.hex(), parameters_of({}))
+    is_switch = action in (Action.SUSPEND_KEY, Action.RESUME_KEY)
+    outcome: Json = {} if is_switch else record.to_json()
+    return TrustChange(action, record.thumbprint.hex(), parameters_of(outcome))
 
 
 def trust_breaks(
@@ -63,15 +67,16 @@ def trust_breaks(
     Args:
         old: What is published.
         new: What is to follow.
-        decided: What was signed last, published or not: a suspension, a
-            compromise or a frozen log in it stands.
+        decided: What was signed last, published or not: what officers decided
+            in it stands, and takes no further word of theirs.
     """
     decided = old if decided is None else decided
     return (
         *_keys(old, new, decided),
         *_authorities(old, new),
         *_logs(old, new, decided),
-        *_anchors(old, new),
+        *_anchors(old, new, decided),
+        *_witnesses(old, new),
     )
 
 
@@ -98,33 +103,44 @@ def _key_action(before: KeyRecord | None, record: KeyRecord) -> Action | None:
     if before is None:
         # Added suspended or retired, it lets nothing through that was refused.
         return None
-    if record.state is KeyState.SUSPENDED:
-        return Action.CHANGE_TRUST if before.state is record.state else Action.SUSPEND_KEY
-    if before.state is KeyState.SUSPENDED:
+    # What two gave up, published or not yet, no one alone brings back in part.
+    is_stolen = before.state is KeyState.COMPROMISED
+    if record == replace(before, state=KeyState.SUSPENDED) and not is_stolen:
+        return Action.SUSPEND_KEY
+    if before.state is KeyState.SUSPENDED and record == replace(before, state=KeyState.ACTIVE):
         return Action.RESUME_KEY
-    # A term set, or a key retired, is rotation: it lets nothing through but what it let.
-    is_rotation = before.state is KeyState.ACTIVE and record.not_before >= before.not_before
-    return None if is_rotation else Action.CHANGE_TRUST
+    return None if _is_rotation(before, record) else Action.CHANGE_TRUST
+
+
+def _is_rotation(before: KeyRecord, record: KeyRecord) -> bool:
+    """A term set, or a key retired, lets nothing through but what it let."""
+    if before.state is not KeyState.ACTIVE or record.state is KeyState.SUSPENDED:
+        return False
+    ends = before.not_after is None or (
+        record.not_after is not None and record.not_after <= before.not_after
+    )
+    return ends and record.not_before >= before.not_before
 
 
 def _authorities(old: TrustList, new: TrustList) -> Iterator[TrustChange]:
     for authority in old.authorities:
-        if new.authority(authority.code) is None:
+        later = new.authority(authority.code)
+        if later is None:
             yield TrustChange(Action.REMOVE_AUTHORITY, authority.code, parameters_of({}))
+        elif not set(authority.types) <= set(later.types):
+            scopes: Json = [scope.to_json() for scope in later.types]
+            yield TrustChange(Action.CHANGE_TRUST, authority.code, parameters_of(scopes))
 
 
 def _logs(old: TrustList, new: TrustList, decided: TrustList) -> Iterator[TrustChange]:
     for log in new.logs:
-        before = decided.log(log.origin)
-        if before is None or before.frozen_at is None:
-            before = old.log(log.origin)
-        if before is None or before == log:
+        known = [one for one in (decided.log(log.origin), old.log(log.origin)) if one is not None]
+        if not known:
             continue
-        if before.frozen_at != log.frozen_at:
+        frozen_at = next((one.frozen_at for one in known if one.frozen_at is not None), None)
+        if frozen_at != log.frozen_at:
             yield TrustChange(Action.FREEZE_LOG, log.origin, log_parameters(log))
-        was, now = before.to_json(), log.to_json()
-        changed = {name for name in now if now[name] != was.get(name)} - {"frozen_at"}
-        if any(_BROKEN in name for name in changed):
+        if any(one.ed25519_broken for one in known) != log.ed25519_broken:
             yield TrustChange(Action.BREAK_LOG_KEY, log.origin, parameters_of({}))
 
 
@@ -133,21 +149,46 @@ def log_parameters(log: LogKey) -> bytes:
     return parameters_of(None if log.frozen_at is None else log.frozen_at.to_json())
 
 
-def _anchors(old: TrustList, new: TrustList) -> Iterator[TrustChange]:
-    was, now = old.anchors.to_json(), new.anchors.to_json()
-    for name in sorted(was.keys() | now.keys()):
-        before, after = was.get(name), now.get(name)
-        if before == after:
-            continue
-        if isinstance(before, list) and isinstance(after, list):
-            # Certified anew, by another root say, an authority is what it was.
-            if not _authorities_of(before) <= _authorities_of(after):
+def _anchors(old: TrustList, new: TrustList, decided: TrustList) -> Iterator[TrustChange]:
+    was, now, said = old.anchors.to_json(), new.anchors.to_json(), decided.anchors.to_json()
+    for name, after in sorted(now.items()):
+        before, last = was[name], said[name]
+        if isinstance(before, list) and isinstance(after, list) and isinstance(last, list):
+            if not _keep(before, last, after):
                 yield TrustChange(Action.WITHDRAW_ANCHOR, name, parameters_of(after))
-        elif before is not None:
-            # A first post-quantum root replaces none.
+        # A first post-quantum root replaces none.
+        elif before is not None and after != last:
             yield TrustChange(Action.REPLACE_ROOT, name, parameters_of(after))
 
 
-def _authorities_of(anchors: list[Json]) -> set[tuple[bytes, bytes]]:
-    found = [parse_certificate(b64url_decode(str(der))) for der in anchors]
-    return {(one.subject, one.spki) for one in found}
+def _keep(before: list[Json], decided: list[Json], after: list[Json]) -> bool:
+    """Whether every CA stays but those whose withdrawal was decided, which stay away."""
+    if _hold(*(frozenset(map(str, listed)) for listed in (before, decided, after))):
+        return True
+    # Certified anew, by another root say, a CA is what it was.
+    return _hold(_certified(before), _certified(decided), _certified(after))
+
+
+def _hold(before: frozenset[_Name], decided: frozenset[_Name], after: frozenset[_Name]) -> bool:
+    withdrawn = before - decided
+    return before - withdrawn <= after and not withdrawn & after
+
+
+def _certified(anchors: list[Json]) -> frozenset[tuple[bytes, bytes]]:
+    return frozenset(_identity(b64url_decode(str(der))) for der in anchors)
+
+
+def _identity(der: bytes) -> tuple[bytes, bytes]:
+    try:
+        read = parse_certificate(der)
+    except MalformedError:
+        # What nobody can read is the same as itself alone.
+        return der, b""
+    return read.subject, read.spki
+
+
+def _witnesses(old: TrustList, new: TrustList) -> Iterator[TrustChange]:
+    # Times that witnesses vouch for prove when a licence existed: fewer prove less.
+    before, after = old.witnesses, new.witnesses
+    if after.quorum < before.quorum or not set(before.keys) <= set(after.keys):
+        yield TrustChange(Action.CHANGE_TRUST, WITNESSES, parameters_of(after.to_json()))

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509 import ocsp
 from sqlalchemy import delete
 
 from support.officers import FIRST
@@ -15,6 +20,7 @@ from support.requests import AUTHORITY, OTHER_AUTHORITY
 from support.small_region import SmallRegion
 from support.theft import (
     KEY,
+    HidingIssuer,
     Scene,
     compromise_of,
     declare,
@@ -25,12 +31,19 @@ from support.theft import (
     stolen_signer,
 )
 from yinxin_ca.keystore import KeyRef, Purpose
+from yinxin_ca.timestampbook import InMemoryTimestampBook
 from yinxin_proto.approvalcopy import ApprovalCopy
+from yinxin_proto.certificate import parse
 from yinxin_proto.crl import RevocationReason, parse_crl
 from yinxin_proto.error import FailedPreconditionError, PermissionDeniedError, VerificationError
+from yinxin_proto.jose import x5c_chain
 from yinxin_proto.keyrecord import KeyState
+from yinxin_proto.licence import LicenceFile
+from yinxin_proto.ocsp import OcspAnswer, OcspStatus, parse_ocsp
 from yinxin_proto.operation import Action
+from yinxin_proto.suite import ES256
 from yinxin_trust import schema
+from yinxin_trust.answering import Answering
 from yinxin_trust.certification import get_crl, issuing_cas
 from yinxin_trust.compromise import STEPS
 from yinxin_trust.issuance import IssueCommand
@@ -166,6 +179,69 @@ def test_each_way_to_hide_a_forgery_is_held_against_the_key(scene: Scene) -> Non
     assert found.reasons() == {Doubt.CONTENT: 1, Doubt.NO_APPROVAL: 1, Doubt.UNEXPLAINED: 1}
 
 
+@pytest.mark.parametrize("path", ["holder", "field"])
+def test_a_licence_that_hides_what_was_not_requested_does_not_reconcile(
+    scene: Scene, tmp_path: Path, path: str
+) -> None:
+    """Its row says word for word what was approved; somebody holds one disclosure more."""
+    small, region = scene.small, scene.small.region
+    signer = stolen_signer(region, AUTHORITY)
+    chain = licence_key(region, AUTHORITY).chain
+    hiding = HidingIssuer(signer, {"x5c": list(chain)}, path)
+    scene.command([small.issue_request()])
+    copy = scene.copies[-1]
+    assert copy.requests is not None
+    record = forge_through(
+        region,
+        copy.requests[0],
+        copy.parse_approval().claimed.digest,
+        backdated=timedelta(0),
+        hiding=hiding,
+    )
+    region.sequence()
+    file = LicenceFile.parse(scene.file(record))
+    shown = LicenceFile(f"{file.sd_jwt}{hiding.hidden[0]}~", file.opening, file.receipt).to_bytes()
+    assert scene.online(shown).indication is Indication.TOTAL_PASSED
+
+    proposal = scene.propose()
+    assert proposal.reconciliation is not None
+    assert proposal.reconciliation.reasons() == {Doubt.CONTENT: 1}
+    declare(scene.officers, proposal)
+    small.later(minutes=1)
+    assert scene.online(shown).code == "KEY_COMPROMISED_LATER_ENTRY"
+    for genuine in scene.genuine:
+        assert scene.online(scene.file(genuine)).indication is Indication.TOTAL_PASSED
+
+
+def test_what_one_key_has_used_a_stolen_one_cannot_use_again(scene: Scene) -> None:
+    """The thief of the second key issues once more what was approved under the first."""
+    small, region = scene.small, scene.small.region
+    declare(scene.officers, scene.propose())
+    small.later(minutes=1)
+    scene.issue(1)
+    first = scene.copies[0]
+    assert first.requests is not None
+    again = forge_through(
+        region,
+        first.requests[0],
+        first.parse_approval().claimed.digest,
+        backdated=timedelta(0),
+        again=True,
+    )
+    region.sequence()
+    small.later(minutes=1)
+    assert scene.online(scene.file(again)).indication is Indication.TOTAL_PASSED
+
+    proposal = scene.propose(f"{AUTHORITY}.licence.2")
+    assert proposal.reconciliation is not None
+    assert proposal.reconciliation.reasons() == {Doubt.REPLAYED: 1}
+    declare(scene.officers, proposal)
+    small.later(minutes=1)
+    assert scene.online(scene.file(again)).code == "KEY_COMPROMISED_LATER_ENTRY"
+    for genuine in scene.genuine:
+        assert scene.online(scene.file(genuine)).indication is Indication.TOTAL_PASSED
+
+
 def test_better_evidence_only_takes_away(scene: Scene) -> None:
     small, region = scene.small, scene.small.region
     declare(scene.officers, scene.propose())
@@ -204,6 +280,36 @@ def test_issuing_goes_on_under_a_new_key_and_the_old_certificate_is_revoked(scen
     assert crl is not None
     reasons = [one.reason for one in parse_crl(crl).content.entries.values()]
     assert reasons == [RevocationReason.KEY_COMPROMISE]
+
+
+def test_ocsp_says_that_the_key_was_compromised(scene: Scene) -> None:
+    region = scene.small.region
+    old = licence_key(region, AUTHORITY)
+    leaf, issuer = (parse(base64.b64decode(der)) for der in old.chain[:2])
+    asked = (
+        ocsp.OCSPRequestBuilder()
+        .add_certificate(
+            x509.load_der_x509_certificate(leaf.der),
+            x509.load_der_x509_certificate(issuer.der),
+            hashes.SHA256(),
+        )
+        .build()
+        .public_bytes(Encoding.DER)
+    )
+    book = InMemoryTimestampBook(entropy=region.entropy)
+    responder = Answering(region=region, book=book).responder
+
+    def answer() -> OcspAnswer:
+        at = region.clock.now()
+        return parse_ocsp(responder.answer(asked).der).verify(leaf, issuer, suite=ES256, at=at)
+
+    assert answer().status is OcspStatus.GOOD
+    declare(scene.officers, scene.propose())
+    scene.small.later(minutes=1)
+
+    said = answer()
+    assert said.status is OcspStatus.REVOKED
+    assert said.reason is RevocationReason.KEY_COMPROMISE
 
 
 def test_a_key_turns_out_stolen_after_its_authority_was_destroyed(
@@ -355,6 +461,56 @@ def test_a_suspended_key_is_resumed_by_two(scene: Scene) -> None:
     with pytest.raises(PermissionDeniedError) as refused:
         suspension.suspend(KEY, [one])
     assert refused.value.reason == "NONCE_USED"
+
+
+def test_a_key_that_was_stopped_and_not_suspended_is_started_again_by_two(scene: Scene) -> None:
+    region, officers = scene.small.region, scene.officers
+    target = licence_key(region, AUTHORITY).thumbprint.hex()
+    suspension = Suspension(registrar=region.registrar)
+    suspended = officers.sign(officers.operation(Action.SUSPEND_KEY, target), FIRST)
+    suspension.suspend(KEY, [suspended])
+    scene.small.later(minutes=1)
+    resumed = officers.sign(officers.operation(Action.RESUME_KEY, target))
+    suspension.resume(KEY, [resumed])
+
+    scene.small.later(minutes=1)
+    suspension.stop(KEY)
+    alone = officers.sign(officers.operation(Action.RESUME_KEY, target), FIRST)
+    # Nobody, one, or what was carried out before.
+    for operations in ([], [alone], [suspended], [resumed], [suspended, resumed]):
+        with pytest.raises(PermissionDeniedError):
+            suspension.resume(KEY, operations)
+        assert licence_key(region, AUTHORITY).stopped_ms is not None
+
+    again = officers.sign(officers.operation(Action.RESUME_KEY, target))
+    suspension.resume(KEY, [again])
+    assert scene.issue(1)
+    suspension.stop(KEY)
+    with pytest.raises(PermissionDeniedError) as refused:
+        suspension.resume(KEY, [again])
+    assert refused.value.reason == "NONCE_USED"
+
+
+def test_an_operation_used_before_opens_no_step_of_a_compromise(scene: Scene) -> None:
+    region, officers = scene.small.region, scene.officers
+    target = licence_key(region, AUTHORITY).thumbprint.hex()
+    suspended = officers.sign(officers.operation(Action.SUSPEND_KEY, target), FIRST)
+    Suspension(registrar=region.registrar).suspend(KEY, [suspended])
+    scene.small.later(minutes=1)
+    proposal = scene.propose()
+
+    with pytest.raises(PermissionDeniedError) as refused:
+        compromise_of(region).carry_out(proposal.record, [suspended])
+    assert refused.value.reason == "OPERATION_MISSING"
+    # Nothing was made or revoked on that one signature.
+    names = [str(info.ref) for info in region.keyring.online.list()]
+    assert f"{AUTHORITY}.licence.2" not in names
+    chain = x5c_chain({"x5c": list(licence_key(region, AUTHORITY).chain)})
+    with region.storage.read() as conn:
+        found = region.registrar.registers("licence").find(parse(chain[0]).serial_number)
+        assert get_crl(conn, "licence") is not None
+    assert found is not None
+    assert found.revoked_at is None
 
 
 def test_an_operation_is_carried_out_in_its_time_or_not_at_all(scene: Scene) -> None:

@@ -6,7 +6,7 @@ Everything is real: the key is copied out of the store, the log is the region's.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -16,11 +16,14 @@ from support.requests import AUTHORITY
 from support.small_region import CONTEXT, SmallRegion
 from yinxin_ca.keystore import KeyRef, Purpose
 from yinxin_proto.approvalcopy import ApprovalCopy
+from yinxin_proto.clock import Entropy
+from yinxin_proto.issuer import IssuedSdJwt, Issuer
 from yinxin_proto.issuerequest import IssueRequest
 from yinxin_proto.jose import encode_x5c, sign_compact
 from yinxin_proto.licence import LicenceFile
+from yinxin_proto.sdjwt import SD
 from yinxin_proto.signature import Signer
-from yinxin_proto.strict import b64url_decode
+from yinxin_proto.strict import Json, b64url_decode
 from yinxin_proto.trustlist import TrustList
 from yinxin_trust.compromise import Compromise, Proposal
 from yinxin_trust.intake import CheckedRequest
@@ -90,6 +93,38 @@ def forge_outside(
     return LicenceFile(f"{forged}~{disclosures}", file.opening, file.receipt).to_bytes()
 
 
+class HidingIssuer(Issuer):
+    """The service's issuer, made to conceal what the row will not show."""
+
+    def __init__(self, signer: Signer, header: Mapping[str, Json], path: str) -> None:
+        super().__init__(signer=signer, header=header)
+        self._path = path
+        self.hidden: list[str] = []
+        """Disclosures that the thief keeps for whoever paid him."""
+
+    def issue(
+        self,
+        claims: Mapping[str, Json],
+        *,
+        entropy: Entropy,
+        decoys: int | Sequence[bytes] = 0,
+    ) -> IssuedSdJwt:
+        other = {"CZZT": "虚构的买主", "CZZTDMLX": "虚构"}
+        (holder,) = claims["CZZT"]
+        ways: dict[str, dict[str, Json]] = {
+            "holder": {"CZZT": [holder, SD(other)]},
+            "field": {"KZ_MDD": SD("虚构市")},
+        }
+        added = ways[self._path]
+        issued = super().issue({**claims, **added}, entropy=entropy, decoys=decoys)
+        shown = super().issue(claims, entropy=entropy, decoys=decoys)
+        names = {one.name for one in shown.disclosures if one.name}
+        kept = [one for one in issued.disclosures if one.name in names]
+        self.hidden = [one.encoded for one in issued.disclosures if one not in kept]
+        assert self.hidden
+        return IssuedSdJwt(issued.issuer_jwt, tuple(one.encoded for one in kept), issued.hash_name)
+
+
 def forge_through(
     region: Region,
     request: bytes,
@@ -98,6 +133,8 @@ def forge_through(
     claimed_request: bytes | None = None,
     keep_row: bool = True,
     backdated: timedelta = timedelta(hours=1),
+    hiding: HidingIssuer | None = None,
+    again: bool = False,
 ) -> LicenceRecord:
     """Issue through a hijacked service: its own internals, without any check.
 
@@ -108,6 +145,8 @@ def forge_through(
         claimed_request: Digest that the leaf claims; the request's own unless given.
         keep_row: Leave the row behind that explains the entry.
         backdated: By how much it lies about when it was issued.
+        hiding: Signs in the place of the service's issuer.
+        again: The licence's number is another's already: claim none.
     """
     parsed = IssueRequest.parse(request)
     with region.storage.read() as conn:
@@ -125,16 +164,16 @@ def forge_through(
     minted = Mint(
         namespace=region.namespace,
         authority=authority,
-        issuer=issuer,
+        issuer=hiding or issuer,
         key=key,
         entropy=region.entropy,
         now=region.clock.now() - backdated,
     ).mint(checked, approval_digest=approval, allocation=allocation, holders=[owner])
     add_rows(batch, minted, checked=checked, allocation=allocation, key=key, vault=region.vault)
-    if not keep_row:
+    if again or not keep_row:
         kept = RowBatch()
         for table, rows in batch.tables():
-            if table.name == "log_entry":
+            if table.name == "log_entry" or (keep_row and table.name != "licence_number"):
                 for row in rows:
                     kept.add(table, row)
         batch = kept

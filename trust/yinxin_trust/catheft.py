@@ -132,9 +132,13 @@ class CaTheft:
     def _authorise(self, label: str, operations: Sequence[SignedOperation]) -> None:
         """Ask the signer before anything is recorded; it decides again when it signs."""
         wanted = self.operation(label)
-        if wanted is not None and self._find(label).key.stage is not Stage.COMPROMISED:
+        if wanted is None or self._find(label).key.stage is Stage.COMPROMISED:
+            return
+        control = self.region.keyring.control(self.region.clock)
+        decided = control.decided()
+        if decided is None or self._find(label).certificate in decided.anchors.tls:
             change = TrustChange(wanted[0].action, wanted[0].target, wanted[0].parameters)
-            self.region.keyring.control(self.region.clock).cover([change], operations)
+            control.cover([change], operations)
 
     def _find(self, label: str) -> IssuingCa:
         with self.region.storage.read() as conn:

@@ -256,12 +256,12 @@ class Compromise:
     ) -> None:
         """Ask the signer before anything is made; it decides again when it signs."""
         control = self.registrar.keyring.control(self.registrar.clock)
-        used = [control.register.is_used(one.operation.nonce) for one in operations]
-        if not used or not all(used):
-            published = published_trust_list(conn, self.registrar.clock.now())
-            found = TrustList.parse(published).find_key(record.thumbprint)
-            if found is None or found[1] != record:
-                control.cover([key_change(record, Action.COMPROMISE_KEY)], operations)
+        published = TrustList.parse(published_trust_list(conn, self.registrar.clock.now()))
+        for listed in (control.decided(), published):
+            found = None if listed is None else listed.find_key(record.thumbprint)
+            if found is not None and found[1] == record:
+                return
+        control.cover([key_change(record, Action.COMPROMISE_KEY)], operations)
 
     def _revoke(self, conn: Connection, key: StandingKey) -> None:
         """Record in the register that the key's certificate is compromised; idempotent."""

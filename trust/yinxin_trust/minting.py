@@ -19,6 +19,7 @@ from yinxin_proto.leaf import SALT_SIZE, Opening
 from yinxin_proto.licence import build_claims, count_decoys, start_of_day
 from yinxin_trust import schema
 from yinxin_trust.allocation import Allocation
+from yinxin_trust.decoy import decoy_texts
 from yinxin_trust.directory import IssuingAuthority, LicenceKey
 from yinxin_trust.intake import CheckedRequest
 from yinxin_trust.ledger import LICENCES, queue
@@ -100,13 +101,16 @@ class Mint:
             authority_name=self._authority.name,
             issued_at=self._now,
         )
+        salt, licence_ref = drawn[SERIAL_CHARACTERS:_SALT_END], drawn[_SALT_END:]
         decoys = count_decoys(request.fields, checked.type.optional_fields)
-        issued = self._issuer.issue(claims, entropy=self._entropy, decoys=decoys)
+        issued = self._issuer.issue(
+            claims, entropy=self._entropy, decoys=decoy_texts(licence_ref, salt, decoys)
+        )
         opening = Opening(
             approval=approval_digest,
             evidence=self._key.evidence_hash,
             request=checked.digest,
-            salt=drawn[SERIAL_CHARACTERS:_SALT_END],
+            salt=salt,
         )
         entry = opening.licence_entry(
             issued.issuer_jwt.encode("ascii"),
@@ -118,7 +122,7 @@ class Mint:
         until = request.valid_until
         record = LicenceRecord(
             subject_ref=holders[0].ref,
-            licence_ref=drawn[_SALT_END:],
+            licence_ref=licence_ref,
             identifier=identifier,
             type_version=request.type_version,
             state=State.VALID,

@@ -3,7 +3,8 @@
 Every entry below ``n_stop`` is made anew from the row behind it. One that no
 row explains could be anything, so it is held against the key. An entry of the
 key reconciles iff its approval is the authority's own, its request is in it,
-no earlier entry used that request, and the licence says what was requested.
+no earlier entry that reconciles used that request, whichever key signed it,
+and the licence says what was requested and hides nothing.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from yinxin_proto.merkle import TreeHead, root
 from yinxin_proto.strict import Json
 from yinxin_trust import schema
 from yinxin_trust.approvedstock import ApprovedStock
+from yinxin_trust.decoy import decoy_digests
 from yinxin_trust.ledger import LICENCES
 from yinxin_trust.namespace import Namespace
 from yinxin_trust.record import LicenceRecord, open_rows
@@ -52,7 +54,7 @@ class Doubt(StrEnum):
     REPLAYED = "REPLAYED"
     """An earlier entry used the same approved request."""
     CONTENT = "CONTENT"
-    """The licence says something else than the request."""
+    """The licence says something else than the request, or hides something."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -198,14 +200,17 @@ class _Tally:
         if not _makes(entry, record, presented, key):
             self.doubt(index, Doubt.UNEXPLAINED, str(record.identifier))
             return
+        # Whoever's key it is: what one key has used, a stolen one cannot use again.
+        doubt = self._judge(record, presented, is_own=key == self._thumbprint)
         if key != self._thumbprint:
             return
         self.own.append(index)
-        doubt = self._judge(record, presented)
         if doubt is not None:
             self.doubt(index, doubt, str(record.identifier))
 
-    def _judge(self, record: LicenceRecord, presented: sdjwt.SdJwt) -> Doubt | None:
+    def _judge(
+        self, record: LicenceRecord, presented: sdjwt.SdJwt, *, is_own: bool
+    ) -> Doubt | None:
         approval, request = record.opening.approval, record.opening.request
         if approval is None or request is None:
             return Doubt.NO_APPROVAL
@@ -216,12 +221,12 @@ class _Tally:
             return Doubt.NOT_REQUESTED
         if (approval, request) in self._used:
             return Doubt.REPLAYED
-        self._used.add((approval, request))
         body = batch.requests[request]
-        if body is None:
-            return None
-        self.compared += 1
-        return None if _says(body, record, presented) else Doubt.CONTENT
+        self.compared += is_own and body is not None
+        if _hides(record, presented) or not (body is None or _says(body, record, presented)):
+            return Doubt.CONTENT
+        self._used.add((approval, request))
+        return None
 
 
 def _entries(conn: Connection, start: int, end: int) -> list[bytes]:
@@ -269,6 +274,20 @@ def _makes(entry: bytes, record: LicenceRecord, presented: sdjwt.SdJwt, key: byt
         record.status.index,
     )
     return made == entry
+
+
+def _hides(record: LicenceRecord, presented: sdjwt.SdJwt) -> bool:
+    """Tell whether a licence holds a digest that is neither shown in its row nor a decoy.
+
+    Whoever has what is behind it could show it to anybody, in place of what
+    was approved: another name, or another holder.
+    """
+    try:
+        hidden = presented.undisclosed()
+        decoys = decoy_digests(record.licence_ref, record.opening.salt, presented.hashing)
+    except YinxinError:
+        return True
+    return not hidden <= decoys
 
 
 def _says(body: bytes, record: LicenceRecord, presented: sdjwt.SdJwt) -> bool:

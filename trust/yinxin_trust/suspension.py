@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from yinxin_proto.error import FailedPreconditionError
 from yinxin_proto.keyrecord import KeyState
-from yinxin_proto.operation import SignedOperation
+from yinxin_proto.operation import Action, SignedOperation
+from yinxin_proto.trustchange import key_change
 from yinxin_trust.keystanding import StandingKey, find_key, go_on, stop, write_standing
 from yinxin_trust.registration import Registrar
 from yinxin_trust.rows import milliseconds
@@ -60,7 +61,30 @@ class Suspension:
             raise FailedPreconditionError(
                 f"the key is {key.record.state}, not suspended", reason="KEY_STATE"
             )
+        if key.record.state is KeyState.ACTIVE:
+            return self._go_on(key, operations)
         return self._write(key, KeyState.ACTIVE, None, operations)
+
+    def _go_on(self, key: StandingKey, operations: Sequence[SignedOperation]) -> StandingKey:
+        """Let a key sign again that was stopped here, and that verifiers never heard of.
+
+        No trust list shows it, so the signer is asked without one: a thief must not
+        find one person who starts again what was stopped for him.
+        """
+        with self.registrar.storage.write() as conn:
+            write_standing(
+                conn,
+                key.thumbprint,
+                state=KeyState.ACTIVE,
+                stopped_ms=None,
+                not_after=key.record.not_after,
+            )
+            go_on(conn, key, milliseconds(self.registrar.clock.now()))
+            # Last, so that what is refused here changes nothing.
+            self.registrar.keyring.control(self.registrar.clock).spend(
+                [key_change(key.record, Action.RESUME_KEY)], operations
+            )
+            return find_key(conn, key.thumbprint.hex())
 
     def _write(
         self,

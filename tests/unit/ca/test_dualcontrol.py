@@ -7,11 +7,12 @@ from collections.abc import Callable
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from support.clock import FixedClock, SeededEntropy
-from support.trust_list import trust_list
+from support.trust_list import trust_list, vkey
 from yinxin_ca.dualcontrol import DualControl, TrustSigner, officer_outcome
 from yinxin_ca.officer import FileOfficerRegister, InMemoryOfficerRegister, Officer, OfficerRegister
 from yinxin_proto.error import (
@@ -30,13 +31,16 @@ from yinxin_proto.operation import (
     new_operation,
     sign_operation,
 )
+from yinxin_proto.strict import canonical_json
 from yinxin_proto.suite import ES256
 from yinxin_proto.trustchange import parameters_of, trust_breaks
 from yinxin_proto.trustlist import TrustList
+from yinxin_proto.vkey import SignatureType
 
 REGION = "350300"
 KEYS = {name: ES256.load_deterministic(0x100 + place) for place, name in enumerate("abcd", 1)}
 MAC = bytes(range(32))
+CLOSED_LOG = 2
 
 
 @pytest.fixture
@@ -238,6 +242,145 @@ def test_an_operation_is_carried_out_once(judge: TrustSigner, clock: FixedClock)
     with pytest.raises(PermissionDeniedError) as refused:
         judge.release(new.to_bytes(), published=old.to_bytes(), operations=[signed(wanted, "a")])
     assert refused.value.reason == "NONCE_USED"
+
+
+Edit = Callable[[dict[str, Any]], object]
+ACTIVE_KEY = 0
+"""Place of the active key among the first authority's."""
+
+
+def edited(listed: TrustList, edit: Edit) -> TrustList:
+    value = json.loads(listed.to_bytes())
+    edit(value)
+    return TrustList.parse(canonical_json(value))
+
+
+def _key(value: dict[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = value["authorities"][0]["keys"][ACTIVE_KEY]
+    return found
+
+
+def _witnessed(value: dict[str, Any], quorum: int) -> None:
+    cosigner = vkey("witness.example", 77, SignatureType.ED25519_COSIGNATURE)
+    value["witnesses"] = {"quorum": quorum, "keys": [cosigner] if quorum else []}
+
+
+ENDS = 1_800_000_000
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "action"),
+    [
+        # Not the key alone: what one officer signs changes nothing else of it.
+        (
+            lambda _: None,
+            lambda v: _key(v).update(state="suspended", not_before=0),
+            Action.CHANGE_TRUST,
+        ),
+        (
+            lambda v: _key(v).update(state="suspended"),
+            lambda v: _key(v).update(state="active", not_after=ENDS),
+            Action.CHANGE_TRUST,
+        ),
+        (
+            lambda v: _key(v).update(not_after=ENDS),
+            lambda v: _key(v).update(not_after=None),
+            Action.CHANGE_TRUST,
+        ),
+        (
+            lambda v: _key(v).update(not_after=ENDS),
+            lambda v: _key(v).update(not_after=ENDS + 1),
+            Action.CHANGE_TRUST,
+        ),
+        (
+            lambda _: None,
+            lambda v: v["authorities"][0].update(types=[]),
+            Action.CHANGE_TRUST,
+        ),
+        (lambda v: _witnessed(v, 1), lambda v: _witnessed(v, 0), Action.CHANGE_TRUST),
+        (lambda _: None, lambda v: _key(v).update(state="suspended"), Action.SUSPEND_KEY),
+        (
+            lambda v: _key(v).update(state="suspended"),
+            lambda v: _key(v).update(state="active"),
+            Action.RESUME_KEY,
+        ),
+        (lambda _: None, lambda v: _key(v).update(state="retired", not_after=ENDS), None),
+        (lambda v: _witnessed(v, 0), lambda v: _witnessed(v, 1), None),
+    ],
+)
+def test_what_each_change_of_trust_takes(before: Edit, after: Edit, action: Action | None) -> None:
+    old = edited(trust_list(), before)
+    found = trust_breaks(old, edited(old, after))
+    assert [change.action for change in found] == ([] if action is None else [action])
+
+
+def test_two_officers_sign_what_a_key_becomes_and_not_only_that_it_changes(
+    judge: TrustSigner, clock: FixedClock
+) -> None:
+    old = edited(trust_list(), lambda v: _key(v).update(not_after=ENDS))
+    agreed = edited(old, lambda v: _key(v).update(not_after=ENDS + 1))
+    other = edited(old, lambda v: _key(v).update(not_after=None))
+    (change,) = trust_breaks(old, agreed)
+    wanted = replace(operation(clock, change.action, change.target), parameters=change.parameters)
+    with pytest.raises(PermissionDeniedError) as refused:
+        judge.release(
+            other.to_bytes(), published=old.to_bytes(), operations=[signed(wanted, "a", "b")]
+        )
+    assert refused.value.reason == "OPERATION_TARGET"
+    judge.release(
+        agreed.to_bytes(), published=old.to_bytes(), operations=[signed(wanted, "a", "b")]
+    )
+
+
+def _stolen(value: dict[str, Any]) -> None:
+    _key(value).update(state="compromised", not_after=ENDS)
+
+
+def _broken(value: dict[str, Any]) -> None:
+    value["logs"][CLOSED_LOG].update(ed25519_broken=True)
+
+
+def _frozen(value: dict[str, Any]) -> None:
+    log = value["logs"][CLOSED_LOG]
+    log.update(closed_at=None, frozen_at=log["closed_at"])
+
+
+def _withdrawn(value: dict[str, Any]) -> None:
+    value["anchors"]["tls"].pop()
+
+
+def _rooted(value: dict[str, Any]) -> None:
+    value["anchors"]["root"] = "MAAB"
+
+
+@pytest.mark.parametrize("decision", [_stolen, _broken, _frozen, _withdrawn, _rooted])
+def test_what_two_decided_stands_although_a_crash_kept_it_from_being_published(
+    judge: TrustSigner, clock: FixedClock, decision: Edit
+) -> None:
+    old = trust_list()
+    new = edited(old, decision)
+    (change,) = trust_breaks(old, new)
+    wanted = replace(operation(clock, change.action, change.target), parameters=change.parameters)
+    both = signed(wanted, "a", "b")
+    judge.release(new.to_bytes(), published=old.to_bytes(), operations=[both])
+
+    clock.advance(seconds=1)
+    # The service proposes what was before, or has one officer suspend what two gave up.
+    with pytest.raises(PermissionDeniedError) as dropped:
+        judge.release(old.to_bytes(), published=old.to_bytes())
+    assert dropped.value.reason == "OPERATION_MISSING"
+    suspended = edited(old, lambda v: _key(v).update(state="suspended"))
+    (alone,) = trust_breaks(old, suspended)
+    with pytest.raises(PermissionDeniedError):
+        judge.release(
+            suspended.to_bytes(),
+            published=old.to_bytes(),
+            operations=[signed(operation(clock, alone.action, alone.target), "a")],
+        )
+    # What was decided goes through, with its file, without it, or signed once more.
+    again = replace(operation(clock, change.action, change.target), parameters=change.parameters)
+    for operations in ([both], [], [signed(again, "a", "b")]):
+        judge.release(new.to_bytes(), published=old.to_bytes(), operations=operations)
 
 
 # --- the file ---------------------------------------------------------------------------

@@ -64,6 +64,15 @@ def move(value: dict[str, Any]) -> None:
         (lambda v: key(v, ACTIVE).update(purpose="approval"), "KEY_DROPPED"),
         (lambda v: key(v, STOLEN).update(state="active", pin=None), "KEY_REVIVED"),
         (lambda v: key(v, STOLEN)["pin"].update(n_safe=901), "PIN_RAISED"),
+        # One that is gone would be forgotten, and the one after it could admit anything.
+        (lambda v: key(v, STOLEN).update(pin=None), "PIN_RAISED"),
+        (lambda v: key(v, RETIRED).update(COMPROMISED, pin=None), "PIN_RAISED"),
+        (
+            lambda v: key(v, STOLEN)["pin"].update(
+                n_stop=key(v, STOLEN)["pin"]["n_stop"] + 9, root="E" * 43
+            ),
+            "PIN_RAISED",
+        ),
         (lambda v: key(v, STOLEN)["pin"].update(root="E" * 43), "PIN_RAISED"),
         (lambda v: v["logs"][0]["frozen_at"].update(root="E" * 43), "LOG_CHANGED"),
         (lambda v: v["logs"].pop(1), "LOG_CHANGED"),
@@ -116,12 +125,11 @@ def test_a_list_that_forgets_may_not_follow(change: Change, reason: str) -> None
         lambda v: key(v, ACTIVE).update(state="compromised"),
         lambda v: key(v, ACTIVE).update(state="retired", not_after=ISSUED_AT + 1),
         lambda v: key(v, STOLEN)["pin"].update(n_safe=0, reattested=[[3, 9]]),
-        lambda v: key(v, STOLEN).update(pin=None),
         lambda v: v["logs"][0]["frozen_at"].update(size=6),
         lambda v: v["authorities"][0].update(types=[]),
         lambda v: key(v, RETIRED).update(state="suspended"),
         lambda v: key(v, RETIRED).update(COMPROMISED),
-        lambda v: key(v, RETIRED).update(COMPROMISED, pin=None),
+        lambda v: key(v, RETIRED).update(COMPROMISED, pin={**key(v, RETIRED)["pin"], "n_safe": 0}),
         lambda v: key(v, RETIRED).update(
             COMPROMISED, pin={**key(v, RETIRED)["pin"], "n_safe": 9, "reattested": [[10, 20]]}
         ),
