@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from support.requests import AUTHORITY
-from support.small_region import OTHER_AUTHORITY, TYPE, SmallRegion
+from support.requests import AUTHORITY, OTHER_AUTHORITY
+from support.small_region import TYPE, SmallRegion
 from yinxin_ca.keystore import Purpose
 from yinxin_proto.crl import RevocationReason
 from yinxin_proto.error import YinxinError
