@@ -10,16 +10,20 @@ import argparse
 import json
 import re
 import sys
+import tomllib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from yinxin_proto.operation import OPERATIONS
 from yinxin_trust import keystage
+from yinxin_trust.keycatalogue import keys_table
 from yinxin_trust.transition import transition_table
 from yinxin_verifier.decision import steps_table
 
 ROOT = Path(__file__).resolve().parent.parent
 TARGET = ROOT / "docs" / "reference"
 CONTRACTS = ROOT / "proto" / "yinxin_proto" / "v1"
+OFFICER_TEXTS = ROOT / "sdk" / "yinxin" / "command" / "texts.toml"
 CATALOGUE = ROOT / "trust" / "yinxin_trust" / "catalogue_data"
 RPC = re.compile(r"  rpc (\w+)\((\w+)\) returns \((?:stream )?(\w+)\)")
 SERVICE = re.compile(r"service (\w+) \{")
@@ -117,10 +121,22 @@ def key_lifecycle() -> str:
     return f"# The life of a key\n\n{keystage.transition_table()}"
 
 
+def keys() -> str:
+    """Return every key that there is, and what takes more than one person."""
+    lines = ["# Keys and operations", "", keys_table(), "## What officers sign", ""]
+    lines += ["| operation | persons | |", "|---|---|---|"]
+    texts = tomllib.loads(OFFICER_TEXTS.read_text(encoding="utf-8"))["officer"]["action"]
+    for action, persons in OPERATIONS.items():
+        text = texts[action.value]
+        lines.append(f"| `{action.value}` | {persons} | {text['zh']} {text['en']} |")
+    return "\n".join(lines) + "\n"
+
+
 _NOTE = "<!-- Written by make docs; edit the code that it comes from. -->\n"
 PAGES: dict[str, Callable[[], str]] = {
     "api.md": contracts,
     "key-lifecycle.md": key_lifecycle,
+    "keys.md": keys,
     "licence-types.md": licence_types,
     "lifecycle.md": lifecycle,
     "verdict.md": verdict,

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import IntEnum
@@ -98,6 +98,10 @@ class Delegation:
     signer: Signer
     """The responder's key."""
 
+    def of(self, named: CertId) -> Delegation | None:
+        """Return itself where a request names its issuer: a responder of one authority."""
+        return self if named.names(self.issuer) else None
+
     def __post_init__(self) -> None:
         try:
             verify_link(self.responder, self.issuer, self.signer.public_key.suite)
@@ -112,7 +116,8 @@ class OcspResponder:
     """Answers for several authorities; safe to share between threads.
 
     Args:
-        delegations: Returns for whom it answers, at each request: a responder's
+        delegation: Returns who answers for the issuer that a request names, None
+            where that is nobody here; asked at each request, since a responder's
             certificate lives briefly and is replaced while the service runs.
         clock: Dates answers.
         lifetime: How long an answer may be relied upon.
@@ -121,11 +126,11 @@ class OcspResponder:
     def __init__(
         self,
         *,
-        delegations: Callable[[], Sequence[Delegation]],
+        delegation: Callable[[CertId], Delegation | None],
         clock: Clock,
         lifetime: timedelta,
     ) -> None:
-        self._delegations = delegations
+        self._delegation = delegation
         self._clock = clock
         self._lifetime = lifetime
         self._lock = threading.Lock()
@@ -137,10 +142,10 @@ class OcspResponder:
             asked = parse_ocsp_request(request)
         except MalformedError:
             return OcspReply(Refusal.MALFORMED_REQUEST.to_bytes_der())
-        for delegation in self._delegations():
-            if asked.certificate.names(delegation.issuer):
-                return self._answer(asked, delegation)
-        return OcspReply(Refusal.UNAUTHORISED.to_bytes_der())
+        delegation = self._delegation(asked.certificate)
+        if delegation is None:
+            return OcspReply(Refusal.UNAUTHORISED.to_bytes_der())
+        return self._answer(asked, delegation)
 
     def _answer(self, asked: OcspRequest, delegation: Delegation) -> OcspReply:
         now = self._clock.now().replace(microsecond=0)

@@ -36,6 +36,9 @@ from yinxin_proto.v1.signer_pb2_grpc import (
 MAX_MESSAGE_BYTES: Final = 1 << 20
 DEFAULT_PAGE: Final = 200
 MAX_PAGE: Final = 1000
+OWN: Final = "signer"
+"""Owner of the signer's own keys, which serve no caller: whoever signs with its
+TLS anchor could pose as the signer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,6 +102,7 @@ class SignerServicer(SignerServiceServicer):
             info
             for info in self._store.list()
             if info.kind != SECRET_KIND
+            and info.ref.owner != OWN
             and info.ref.purpose in caller.purposes
             and (after is None or info.ref > after)
         ]
@@ -143,6 +147,11 @@ class SignerServicer(SignerServiceServicer):
 
     def _admit(self, name: str) -> tuple[KeyRef, Caller]:
         caller, ref = self._caller(), KeyRef.parse(name)
+        if ref.owner == OWN:
+            raise PermissionDeniedError(
+                "these are the signer's own keys; nobody signs with them from outside",
+                reason="SIGNER_OWN",
+            )
         if ref.purpose not in caller.purposes:
             raise PermissionDeniedError(
                 f"the caller may not use keys for {ref.purpose}; the signer's administrator "

@@ -181,10 +181,11 @@ class HttpServer:
         except MalformedError as error:
             status = _STATUSES.get(error.reason, HTTPStatus.BAD_REQUEST)
             response, head_only = HttpResponse(status=status), False
-        except (TimeoutError, asyncio.IncompleteReadError, ConnectionError):
+        except (OSError, asyncio.IncompleteReadError):
             # Too slow, or gone: whoever it was does not wait for an answer.
             return
-        with contextlib.suppress(TimeoutError, ConnectionError):
+        # Not connection errors alone: to shut a socket whose peer is gone is another one.
+        with contextlib.suppress(OSError):
             async with asyncio.timeout(patience):
                 writer.write(self._encode(response, head_only=head_only))
                 await writer.drain()

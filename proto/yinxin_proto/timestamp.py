@@ -19,6 +19,8 @@ from yinxin_proto.error import MalformedError
 
 MAX_REQUEST_BYTES: Final = 4_096
 MAX_NONCE_BYTES: Final = 32
+_MAX_SECONDS: Final = 86_400
+"""A clock that may be off by more is none."""
 
 POLICY: Final = "1.2.840.113556.1.8000.2554.2302.13935.50334.23028.41059.8660800.14668120"
 """Our policy: a clock within the stated accuracy, genTime never going back, every
@@ -151,7 +153,7 @@ def parse_tst_info(der: bytes) -> Timestamp:
             rest.pop(0)
         if rest or integer(version) != 1:
             raise malformed()
-        return Timestamp(
+        said = Timestamp(
             policy=dotted(policy),
             imprint=_imprint(imprint),
             serial=integer(serial),
@@ -159,10 +161,12 @@ def parse_tst_info(der: bytes) -> Timestamp:
             accuracy=accuracy,
             nonce=nonce,
         )
-    except (IndexError, ValueError) as error:
+        _ = said.no_later_than  # beyond the year 9999 there is none
+    except (IndexError, OverflowError, ValueError) as error:
         raise malformed() from error
     except MalformedError as error:
         raise error if error.reason != "DER" else malformed() from error
+    return said
 
 
 def _imprint(element: bytes) -> Imprint:
@@ -190,10 +194,14 @@ def algorithm_of(element: bytes) -> str:
 
 def _accuracy(element: bytes) -> timedelta:
     total = timedelta(0)
-    units = {_INTEGER: 1_000_000, 0x80: 1_000, 0x81: 1}
+    units = {_INTEGER: (_MAX_SECONDS, 1_000_000), 0x80: (999, 1_000), 0x81: (999, 1)}
     for part in elements(element):
-        microseconds = units.pop(part[0])
-        total += timedelta(microseconds=microseconds * integer(bytes([_INTEGER]) + part[1:]))
+        most, microseconds = units.pop(part[0], (0, 0))
+        count = integer(bytes([_INTEGER]) + part[1:])
+        # A negative one would make the token older than its own time.
+        if not most or not 0 <= count <= most:
+            raise malformed()
+        total += timedelta(microseconds=microseconds * count)
     return total
 
 

@@ -180,7 +180,10 @@ class _SignedToken:
 
     def signer_among(self, known: list[Certificate]) -> Certificate:
         """Return the certificate that the token names, by number and by digest."""
-        issuer, serial = elements(self.signer_id)
+        named = elements(self.signer_id)
+        if len(named) != 2:
+            raise malformed()
+        issuer, serial = named
         wanted = self._named_digest()
         for found in known:
             if found.issuer == issuer and found.serial_number == integer(serial):

@@ -12,13 +12,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from hashlib import sha256
-from typing import Final
+from typing import Final, TypeVar
 
+from yinxin_proto.certificate import parse as parse_certificate
+from yinxin_proto.error import MalformedError
 from yinxin_proto.keyrecord import KeyRecord, KeyState
 from yinxin_proto.logkey import LogKey
 from yinxin_proto.operation import Action
-from yinxin_proto.strict import Json, canonical_json
+from yinxin_proto.strict import Json, b64url_decode, canonical_json
 from yinxin_proto.trustlist import TrustList
+
+_Name = TypeVar("_Name")
 
 WITNESSES: Final = "witnesses"
 """Names the witnesses as what a change is about."""
@@ -150,12 +154,37 @@ def _anchors(old: TrustList, new: TrustList, decided: TrustList) -> Iterator[Tru
     for name, after in sorted(now.items()):
         before, last = was[name], said[name]
         if isinstance(before, list) and isinstance(after, list) and isinstance(last, list):
-            withdrawn = set(before) - set(last)
-            if not set(before) - withdrawn <= set(after) or withdrawn & set(after):
+            if not _keep(before, last, after):
                 yield TrustChange(Action.WITHDRAW_ANCHOR, name, parameters_of(after))
         # A first post-quantum root replaces none.
         elif before is not None and after != last:
             yield TrustChange(Action.REPLACE_ROOT, name, parameters_of(after))
+
+
+def _keep(before: list[Json], decided: list[Json], after: list[Json]) -> bool:
+    """Whether every CA stays but those whose withdrawal was decided, which stay away."""
+    if _hold(*(frozenset(map(str, listed)) for listed in (before, decided, after))):
+        return True
+    # Certified anew, by another root say, a CA is what it was.
+    return _hold(_certified(before), _certified(decided), _certified(after))
+
+
+def _hold(before: frozenset[_Name], decided: frozenset[_Name], after: frozenset[_Name]) -> bool:
+    withdrawn = before - decided
+    return before - withdrawn <= after and not withdrawn & after
+
+
+def _certified(anchors: list[Json]) -> frozenset[tuple[bytes, bytes]]:
+    return frozenset(_identity(b64url_decode(str(der))) for der in anchors)
+
+
+def _identity(der: bytes) -> tuple[bytes, bytes]:
+    try:
+        read = parse_certificate(der)
+    except MalformedError:
+        # What nobody can read is the same as itself alone.
+        return der, b""
+    return read.subject, read.spki
 
 
 def _witnesses(old: TrustList, new: TrustList) -> Iterator[TrustChange]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -113,7 +114,12 @@ class Story:
                 work.pause()
                 assert not work.failures, (purpose, server.journal.read_text()[-3000:])
         assert not work.failures
+        assert len(work.issued) >= 2 * len(every_key(AUTHORITY))
         self.genuine += work.issued
+        listed = json.loads(self.command("key", "list", str(self.served.directory), "--json"))
+        stages = Counter(line["stage"] for line in listed)
+        assert stages["retired"] == len(every_key(AUTHORITY))
+        self.command("doctor", str(self.served.directory))
 
     def compromise(self, key: str) -> dict[str, object]:
         """Hold a key against the authority's own copies, and declare it compromised."""

@@ -39,9 +39,7 @@ DELEGATION = Delegation(
     responder=parse(REGION.responder_certificate(REGION.licences, KEY.public_key)),
     signer=KEY,
 )
-RESPONDER = OcspResponder(
-    delegations=lambda: (DELEGATION,), clock=REGION.clock, lifetime=timedelta(hours=1)
-)
+RESPONDER = OcspResponder(delegation=DELEGATION.of, clock=REGION.clock, lifetime=timedelta(hours=1))
 REQUEST = (
     ocsp.OCSPRequestBuilder()
     .add_certificate(

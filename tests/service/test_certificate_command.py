@@ -66,6 +66,11 @@ def test_a_certificate_comes_from_outside(city: Path, tmp_path: Path) -> None:
     assert half.returncode == 65
     assert "CERTIFICATE_PAIR" in half.stderr
 
+    done = call("certificate", "unpin", str(directory), "--fingerprint", licensed.fingerprint)
+    assert done.returncode == 0, done.stderr
+    again = call("certificate", "install", str(directory), key, str(leaf))
+    assert "EXTERNAL_CA" in again.stderr
+
     rows = _audited(directory)[before:]
     told = [row for row in rows if row[0] != "Console/OpenOfflineKeys"]
     assert told == [
@@ -76,6 +81,8 @@ def test_a_certificate_comes_from_outside(city: Path, tmp_path: Path) -> None:
         ("Console/InstallCertificate", "OK", ""),
         ("Console/ImportRevocationList", "OK", ""),
         ("Console/InstallCertificate", "INVALID_ARGUMENT", "CERTIFICATE_PAIR"),
+        ("Console/UnpinExternalAuthority", "OK", ""),
+        ("Console/InstallCertificate", "INVALID_ARGUMENT", "EXTERNAL_CA"),
     ]
 
 

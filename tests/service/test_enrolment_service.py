@@ -240,6 +240,30 @@ def test_one_certificate_is_revoked_by_its_serial_number(
     assert caught[0].reason == "ALREADY_REVOKED"
 
 
+def test_a_key_that_was_revoked_for_less_and_turns_out_stolen_is_certified_no_more(
+    stored: RunningRegion, stub: AdministrationServiceStub
+) -> None:
+    key, chain = _enrolled(stored, stub, "late-word")
+    following = ES256.generate()
+    with stored.channel(identity(stored.region, key, chain)) as channel:
+        renewed = AdministrationServiceStub(channel).RenewCertificate(
+            _renew("late-word", following)
+        )
+    serial = f"{x509.load_der_x509_certificate(chain[0]).serial_number:x}"
+    stub.RevokeCertificates(_revoke("late-word", SUPERSEDED, serial_number=serial))
+    done = stub.RevokeCertificates(_revoke("late-word", COMPROMISE))
+    assert serial in done.serial_numbers
+    assert len(done.serial_numbers) == 2
+    stored.clock.advance(LOOK_AGAIN)
+    with refused(UnauthenticatedError):
+        _call(stored, following, list(renewed.certificate_chain))
+    # Whoever has the key may not have it certified again, under whatever name.
+    csr = make_request(key, subject=ANYBODY)
+    with refused(FailedPreconditionError) as caught:
+        stub.CreatePrincipal(_create("late-word-again", csr))
+    assert caught[0].reason == "KEY_COMPROMISED"
+
+
 def test_revocations_are_published(stored: RunningRegion, stub: AdministrationServiceStub) -> None:
     _enrolled(stored, stub, "published")
     stub.RevokeCertificates(_revoke("published", SUPERSEDED))

@@ -3,30 +3,55 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
+from support.clock import SeededEntropy
 from support.officers import FIRST
 from support.requests import AUTHORITY
 from support.small_region import SmallRegion
 from support.theft import KEY, Scene, declare, forge_outside, forge_through, propose
-from yinxin_ca.keystore import Purpose
+from yinxin_ca.keystore import KeyRef, Purpose
 from yinxin_ca.profile import LICENCE
+from yinxin_ca.software import SoftwareKeyStore
 from yinxin_ca.subject import Subject
-from yinxin_proto.certificate import CertificatePurpose
+from yinxin_ca.timestampbook import InMemoryTimestampBook
+from yinxin_proto.certificate import CertificatePurpose, parse
 from yinxin_proto.checkpoint import Checkpoint
-from yinxin_proto.error import FailedPreconditionError, PermissionDeniedError, VerificationError
+from yinxin_proto.crl import RevocationReason, parse_crl
+from yinxin_proto.error import (
+    FailedPreconditionError,
+    KeyStoreError,
+    PermissionDeniedError,
+    UnavailableError,
+    VerificationError,
+)
 from yinxin_proto.licence import LicenceFile
 from yinxin_proto.merkle import leaf_hash, node_hash
 from yinxin_proto.receipt import Receipt
+from yinxin_proto.signature import Signer
 from yinxin_proto.statuslist import StatusList, StatusToken
 from yinxin_proto.strict import parse_json
 from yinxin_proto.suite import ES256
+from yinxin_trust.answering import Answering
 from yinxin_trust.catheft import CaTheft
-from yinxin_trust.certification import issuing_cas, open_authority, tls_anchors
+from yinxin_trust.certification import (
+    IssuingCa,
+    get_crl,
+    issuing_cas,
+    open_authority,
+    tls_anchors,
+)
+from yinxin_trust.directory import touch
+from yinxin_trust.enrolment import PrincipalCertificates
+from yinxin_trust.keystage import Stage
 from yinxin_trust.ledger import LICENCES, signed_head
 from yinxin_trust.logtheft import LogTheft
+from yinxin_trust.publication import current_view
+from yinxin_trust.refresh import refresh
+from yinxin_trust.roottheft import RootTheft
 from yinxin_trust.status import LIFETIME, STATUS_CHAIN, TTL
 from yinxin_trust.storage import require_setting
 from yinxin_trust.trustlisting import get_anchors
@@ -216,3 +241,125 @@ def test_clients_of_a_stolen_tls_ca_are_refused_and_two_officers_withdraw_it(
         old, new = (ca.certificate for ca in issuing_cas(conn, "tls"))
         assert tls_anchors(conn) == (new,)
     assert old not in scene.trust_list().anchors.tls
+
+
+def test_licences_outlive_the_root(scene: Scene, tmp_path: Path) -> None:
+    small, region, officers = scene.small, scene.small.region, scene.officers
+    before = [scene.file(record) for record in scene.genuine]
+    old = scene.trust_list().anchors.root
+    theft = RootTheft(region=region)
+    operation, _ = theft.prepare()
+    with pytest.raises(PermissionDeniedError) as alone:
+        theft.replace([officers.sign(operation, FIRST)])
+    assert alone.value.reason == "OPERATION_PERSONS"
+    assert scene.trust_list().anchors.root == old
+    small.later(minutes=1)
+    # Prepared again, it is the same root.
+    assert theft.prepare()[0].parameters == operation.parameters
+    theft.replace([officers.sign(operation)])
+    scene.issue(1)
+    small.later(minutes=1)
+
+    assert scene.trust_list().anchors.root != old
+    pack = scene.pack(tmp_path / "pack.zip")
+    for presentation in [*before, *map(scene.file, scene.genuine)]:
+        for report in (scene.online(presentation), scene.offline(pack, presentation)):
+            assert report.indication is Indication.TOTAL_PASSED, report.code
+
+
+# --- a token that was carried off, with an authority's key in it ----------------------
+
+
+def test_a_stolen_token_with_a_past_authority_in_it_stops_nothing_else(scene: Scene) -> None:
+    small, region = scene.small, scene.small.region
+    theft = CaTheft(region=region)
+    theft.succeed("status")
+    theft.revoke("status")
+    refresh(region)
+    stolen, present = issuing(scene, "status")
+    region.keyring.online.destroy(stolen.key.ref)
+    answering = Answering(region=region, book=InMemoryTimestampBook(entropy=SeededEntropy()))
+    # Nothing is said for the stolen one; all others are answered for.
+    assert answering.prepare() == ()
+
+    small.later(days=4)
+    with pytest.raises(KeyStoreError) as told:
+        refresh(region)
+    assert told.value.reason == "KEY_NOT_FOUND"
+    with region.storage.read() as conn:
+        view = current_view(conn, small.clock.now())
+        crl = get_crl(conn, present.label)
+    assert not view.expired
+    online = (view.ages[role] for role in ("timestamp", "snapshot", "status", "crl"))
+    assert max(online) < timedelta(minutes=1)
+    assert crl is not None
+    assert parse_crl(crl).content.this_update >= small.clock.now() - timedelta(minutes=1)
+
+    # On record as gone, it is asked for no more.
+    region.rotation().destroy(stolen.key.ref)
+    small.later(days=4)
+    assert refresh(region) is True
+
+
+def test_a_tls_authority_whose_key_is_gone_has_a_successor_all_the_same(scene: Scene) -> None:
+    region = scene.small.region
+    (stolen,) = issuing(scene, "tls")
+    region.keyring.online.destroy(stolen.key.ref)
+
+    CaTheft(region=region).succeed("tls")
+
+    _, present = issuing(scene, "tls")
+    assert present.key.stage is Stage.ACTIVE
+    # Nobody is left who could let the clients of the one before know it.
+    assert len(present.key.chain) == 1
+
+
+def test_a_key_that_is_away_costs_no_successor_its_cross_certificate(scene: Scene) -> None:
+    region = scene.small.region
+    (present,) = issuing(scene, "tls")
+
+    class Away(SoftwareKeyStore):
+        """A token that somebody pulled out for a moment."""
+
+        def signer(self, ref: KeyRef) -> Signer:
+            if ref == present.key.ref:
+                raise UnavailableError("the token does not answer", reason="TOKEN_GONE")
+            return super().signer(ref)
+
+    region.keyring.online.__class__ = Away
+    with pytest.raises(UnavailableError):
+        region.rotation().prepare(region.namespace.code, Purpose.TLS_CA)
+
+
+def test_clients_are_revoked_after_the_authority_that_certified_some_was_stolen(
+    scene: Scene,
+) -> None:
+    region, officers = scene.small.region, scene.officers
+    uri = region.namespace.principal_uri("issuer-7d")
+    (stolen,) = issuing(scene, "tls")
+    keys = [ES256.generate().public_key for _ in range(2)]
+    chains = [region.registrar.certify_principal("issuer-7d", keys[0])]
+    theft = CaTheft(region=region)
+    theft.succeed("tls")
+    proposal = theft.operation("tls")
+    assert proposal is not None
+    theft.revoke("tls", [officers.sign(proposal[0])])
+    chains.append(region.registrar.certify_principal("issuer-7d", keys[1]))
+    region.keyring.online.destroy(stolen.key.ref)
+
+    with region.storage.write() as conn:
+        touch(conn)
+        certificates = PrincipalCertificates(registrar=region.registrar)
+        done = certificates.revoke(conn, "issuer-7d", reason=RevocationReason.KEY_COMPROMISE)
+
+    assert {parse(chain[0]).serial_number for chain in chains} == set(done)
+    assert {parse(chain[0]).uris for chain in chains} == {(uri,)}
+    for key in keys:
+        with pytest.raises(FailedPreconditionError) as refused:
+            region.registrar.certify_principal("issuer-7d", key)
+        assert refused.value.reason == "KEY_COMPROMISED"
+
+
+def issuing(scene: Scene, name: str) -> list[IssuingCa]:
+    with scene.small.region.storage.read() as conn:
+        return issuing_cas(conn, name)

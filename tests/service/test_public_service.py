@@ -8,6 +8,7 @@ import io
 import urllib.parse
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import ocsp
+from cryptography.x509.oid import AuthorityInformationAccessOID
 from sqlalchemy import select
 
 from support.clock import FixedClock, SeededEntropy
@@ -23,7 +25,8 @@ from support.openssl import needs_openssl, openssl
 from yinxin_ca.authority import CertificateAuthority, to_pem
 from yinxin_ca.keystore import Purpose
 from yinxin_ca.location import shard_of
-from yinxin_ca.profile import DEPARTMENT, SEAL, STATUS, TLS_CLIENT
+from yinxin_ca.ocsp import Delegation
+from yinxin_ca.profile import DEPARTMENT, LICENCE, SEAL, STATUS, TLS_CLIENT, Profile
 from yinxin_ca.register import CertificateRecord, InMemoryRegister
 from yinxin_ca.subject import AlternativeNames, Subject
 from yinxin_ca.timestampbook import FileTimestampBook, InMemoryTimestampBook
@@ -34,7 +37,8 @@ from yinxin_proto.certificate import Certificate, parse
 from yinxin_proto.crl import RevocationReason, parse_crl
 from yinxin_proto.error import FailedPreconditionError, KeyStoreError
 from yinxin_proto.jose import x5c_chain
-from yinxin_proto.ocsp import OcspAnswer, OcspStatus, parse_ocsp
+from yinxin_proto.ocsp import CertId, OcspAnswer, OcspStatus, parse_ocsp
+from yinxin_proto.signature import PublicKey
 from yinxin_proto.strict import parse_json
 from yinxin_proto.suite import ES256
 from yinxin_proto.timestamp import Imprint
@@ -44,9 +48,11 @@ from yinxin_trust import schema
 from yinxin_trust.answering import Answering, authority_of
 from yinxin_trust.catalogue import builtin_types
 from yinxin_trust.certification import ISSUING, ROOT, issuing_cas
+from yinxin_trust.keystage import Stage
 from yinxin_trust.peerrevocation import PeerRevocation
 from yinxin_trust.publication import current_view
 from yinxin_trust.publicservice import PublicService
+from yinxin_trust.refresh import refresh
 from yinxin_trust.region import Region
 from yinxin_trust.registration import NewAuthority
 from yinxin_trust.revocation import (
@@ -73,15 +79,15 @@ def _authority(region: Region, name: str) -> CertificateAuthority:
 class Served:
     """A region of today and its HTTP server."""
 
-    def __init__(self, *, shards: int = 3) -> None:
-        self.clock = FixedClock(SystemClock().now().replace(microsecond=0))
+    def __init__(self, *, shards: int = 3, ago: timedelta = timedelta(0)) -> None:
+        self.clock = FixedClock(SystemClock().now().replace(microsecond=0) - ago)
         self.region = Region.in_memory(
             self.clock, SeededEntropy(), http=HttpTable(public_url=URL, crl_shards=shards)
         )
         self.journal = io.StringIO()
         self.book = InMemoryTimestampBook(entropy=SeededEntropy())
         self.answering = Answering(region=self.region, book=self.book)
-        self.answering.prepare()
+        assert self.answering.prepare() == ()
         journal = Journal(clock=self.clock, stream=self.journal)
         self.server = HttpServer(
             settings=HttpSettings(listen="127.0.0.1:0"),
@@ -297,8 +303,13 @@ def test_a_register_that_cannot_be_read_makes_nothing_good() -> None:
 
     served = Served(shards=1)
     leaf, issuer = served.seal(), served.anchor("seal")
-    delegations = [replace(one, register=Gone()) for one in served.answering._delegations()]
-    served.answering.responder._delegations = lambda: delegations
+    own = served.answering.responder._delegation
+
+    def without_register(named: CertId) -> Delegation | None:
+        found = own(named)
+        return None if found is None else replace(found, register=Gone())
+
+    served.answering.responder._delegation = without_register
     _, answer = _post(served, _request(leaf, issuer))
     served.close()
     assert ocsp.load_der_ocsp_response(answer).response_status.name == "TRY_LATER"
@@ -524,3 +535,116 @@ def test_revoking_what_the_root_signed_needs_the_offline_key(served: Served) -> 
     _, crl = served.ask("GET", "/crl/root.crl")
     listed = parse_crl(crl).verify(served.anchor(ROOT), suite=ES256)
     assert issuing in listed.entries
+
+
+# --- after an authority's key was rotated ---------------------------------------------
+
+
+def test_a_past_authority_is_destroyed_once_what_it_certified_has_ended() -> None:
+    served = Served(shards=2)
+    rotation = served.region.rotation()
+    _rotate(served, Purpose.SEAL_CA)
+    leaf = parse(_past(served, "seal").issue(SEAL, subject=SUBJECT, public_key=_key()))
+    # Its responder is certified anew all the while, and keeps it for nobody.
+    stages = []
+    for until in (leaf.not_after, leaf.not_after + timedelta(days=40)):
+        while served.clock.now() < until - timedelta(days=20):
+            served.clock.advance(days=20)
+            assert served.answering.prepare() == ()
+            rotation.run_due()
+        with served.region.storage.read() as conn:
+            stages.append(issuing_cas(conn, "seal")[0].key.stage)
+    served.close()
+    assert stages == [Stage.RETIRED, Stage.DESTROYED]
+
+
+@needs_openssl
+@pytest.mark.parametrize("name", ["licence", "tls", "seal", "member"])
+def test_openssl_follows_every_address_of_a_rotated_authority(name: str, tmp_path: Path) -> None:
+    purpose, _, _ = ISSUING[name]
+    leaf_profile = {"licence": LICENCE, "tls": TLS_CLIENT, "seal": SEAL, "member": DEPARTMENT}[name]
+    served = Served(shards=3, ago=timedelta(days=30))
+    before = [_certified(served, name, leaf_profile) for _ in range(4)]
+    _rotate(served, purpose)
+    # OpenSSL goes by the machine's clock.
+    served.clock.advance(seconds=(SystemClock().now() - served.clock.now()).total_seconds())
+    refresh(served.region)
+    after = [_certified(served, name, leaf_profile) for _ in range(6)]
+    revoked = {before[0].serial_number, after[0].serial_number}
+    for serial in revoked:
+        revoke_certificate(served.region, serial, RevocationReason.CESSATION_OF_OPERATION)
+    publish_revocations(served.region, [name, f"{name}-2"])
+
+    (tmp_path / "root.pem").write_bytes(to_pem([served.anchor("root").der]))
+    assert {shard_of(leaf.crl_urls[0]) for leaf in before + after} <= {"-s0", "-s1", "-s2"}
+    for label, leaves in ((name, before), (f"{name}-2", after)):
+        for leaf in leaves:
+            folder = tmp_path / f"{leaf.serial_number:x}"
+            folder.mkdir()
+            issuer = parse(_fetch(served, folder / "issuer.pem", leaf, "caIssuers"))
+            assert issuer.subject == leaf.issuer
+            assert leaf.crl_urls[0].startswith(f"{URL}/crl/{label}-s")
+            _fetch(served, folder / "list.pem", leaf, "crl")
+            _fetch(served, folder / "above.pem", issuer, "crl")
+            (folder / "leaf.pem").write_bytes(to_pem([leaf.der]))
+            is_revoked = leaf.serial_number in revoked
+            for said in (_by_lists(folder), _by_responder(folder, served.port)):
+                assert ("revoked" in said) is is_revoked, said
+    served.close()
+
+
+def _key() -> PublicKey:
+    return ES256.generate().public_key
+
+
+def _past(served: Served, name: str) -> CertificateAuthority:
+    with served.region.storage.read() as conn:
+        return authority_of(served.region, issuing_cas(conn, name)[0])
+
+
+def _certified(served: Served, name: str, profile: Profile) -> Certificate:
+    with served.region.storage.read() as conn:
+        active = next(ca for ca in issuing_cas(conn, name) if ca.key.stage is Stage.ACTIVE)
+    uri = served.region.namespace.principal_uri("caller") if profile is TLS_CLIENT else None
+    authority = authority_of(served.region, active)
+    names = AlternativeNames(uri=uri)
+    return parse(authority.issue(profile, subject=SUBJECT, public_key=_key(), names=names))
+
+
+def _fetch(served: Served, path: Path, of: Certificate, what: str) -> bytes:
+    """Fetch what a certificate points at, from where it says, and keep it as PEM."""
+    url = of.crl_urls[0] if what == "crl" else _access(of)[AuthorityInformationAccessOID.CA_ISSUERS]
+    assert url.startswith(URL)
+    assert _access(of).get(AuthorityInformationAccessOID.OCSP, f"{URL}/ocsp") == f"{URL}/ocsp"
+    response, der = served.ask("GET", url.removeprefix(URL))
+    assert response.status == 200, url
+    command = ("crl", "-inform", "DER") if what == "crl" else ("x509", "-inform", "DER")
+    (path.parent / "fetched.der").write_bytes(der)
+    openssl(*command, "-in", "fetched.der", "-out", path.name, cwd=path.parent, check=True)
+    return der
+
+
+def _access(of: Certificate) -> dict[x509.ObjectIdentifier, str]:
+    parsed = x509.load_der_x509_certificate(of.der)
+    found = parsed.extensions.get_extension_for_class(x509.AuthorityInformationAccess).value
+    return {entry.access_method: str(entry.access_location.value) for entry in found}
+
+
+def _by_lists(folder: Path) -> str:
+    done = openssl(
+        *("verify", "-CAfile", "../root.pem", "-untrusted", "issuer.pem", "-extended_crl"),
+        *("-crl_check_all", "-CRLfile", "list.pem", "-CRLfile", "above.pem", "leaf.pem"),
+        cwd=folder,
+    )
+    assert done.returncode == 0 or "certificate revoked" in done.stderr, done.stderr
+    return done.stderr
+
+
+def _by_responder(folder: Path, port: int) -> str:
+    done = openssl(
+        *("ocsp", "-issuer", "issuer.pem", "-cert", "leaf.pem", "-CAfile", "../root.pem"),
+        *("-url", f"http://127.0.0.1:{port}/ocsp"),
+        cwd=folder,
+    )
+    assert "Response verify OK" in done.stderr, done.stderr
+    return done.stdout

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509 import ocsp
 from sqlalchemy import delete
 
 from support.officers import FIRST
@@ -21,9 +27,11 @@ from support.theft import (
     forge_outside,
     forge_through,
     licence_key,
+    propose,
     stolen_signer,
 )
 from yinxin_ca.keystore import KeyRef, Purpose
+from yinxin_ca.timestampbook import InMemoryTimestampBook
 from yinxin_proto.approvalcopy import ApprovalCopy
 from yinxin_proto.certificate import parse
 from yinxin_proto.crl import RevocationReason, parse_crl
@@ -31,12 +39,18 @@ from yinxin_proto.error import FailedPreconditionError, PermissionDeniedError, V
 from yinxin_proto.jose import x5c_chain
 from yinxin_proto.keyrecord import KeyState
 from yinxin_proto.licence import LicenceFile
+from yinxin_proto.ocsp import OcspAnswer, OcspStatus, parse_ocsp
 from yinxin_proto.operation import Action
+from yinxin_proto.suite import ES256
 from yinxin_trust import schema
-from yinxin_trust.certification import get_crl
+from yinxin_trust.answering import Answering
+from yinxin_trust.certification import get_crl, issuing_cas
 from yinxin_trust.compromise import STEPS
 from yinxin_trust.issuance import IssueCommand
+from yinxin_trust.keystage import Stage
 from yinxin_trust.reattestation import Doubt
+from yinxin_trust.refresh import refresh
+from yinxin_trust.region import EXAMPLE
 from yinxin_trust.suspension import Suspension
 from yinxin_verifier.report import Indication
 
@@ -47,9 +61,15 @@ def scene() -> Iterator[Scene]:
         yield Scene.of(small)
 
 
+@pytest.mark.parametrize("suite", ["ES256", "SM2"])
 def test_after_a_theft_everything_issued_stands_and_every_forgery_fails(
-    scene: Scene, tmp_path: Path
+    suite: str, tmp_path: Path
 ) -> None:
+    with SmallRegion.found(table=replace(EXAMPLE, suite=suite)) as small:
+        _tell(Scene.of(small), tmp_path)
+
+
+def _tell(scene: Scene, tmp_path: Path) -> None:
     small, region = scene.small, scene.small.region
     before = [scene.file(record) for record in scene.genuine]
     old_pack = scene.pack(tmp_path / "old.zip")
@@ -260,6 +280,74 @@ def test_issuing_goes_on_under_a_new_key_and_the_old_certificate_is_revoked(scen
     assert crl is not None
     reasons = [one.reason for one in parse_crl(crl).content.entries.values()]
     assert reasons == [RevocationReason.KEY_COMPROMISE]
+
+
+def test_ocsp_says_that_the_key_was_compromised(scene: Scene) -> None:
+    region = scene.small.region
+    old = licence_key(region, AUTHORITY)
+    leaf, issuer = (parse(base64.b64decode(der)) for der in old.chain[:2])
+    asked = (
+        ocsp.OCSPRequestBuilder()
+        .add_certificate(
+            x509.load_der_x509_certificate(leaf.der),
+            x509.load_der_x509_certificate(issuer.der),
+            hashes.SHA256(),
+        )
+        .build()
+        .public_bytes(Encoding.DER)
+    )
+    book = InMemoryTimestampBook(entropy=region.entropy)
+    responder = Answering(region=region, book=book).responder
+
+    def answer() -> OcspAnswer:
+        at = region.clock.now()
+        return parse_ocsp(responder.answer(asked).der).verify(leaf, issuer, suite=ES256, at=at)
+
+    assert answer().status is OcspStatus.GOOD
+    declare(scene.officers, scene.propose())
+    scene.small.later(minutes=1)
+
+    said = answer()
+    assert said.status is OcspStatus.REVOKED
+    assert said.reason is RevocationReason.KEY_COMPROMISE
+
+
+def test_a_key_turns_out_stolen_after_its_authority_was_destroyed(
+    scene: Scene, tmp_path: Path
+) -> None:
+    small, region = scene.small, scene.small.region
+    presented = scene.file(scene.genuine[0])
+    stolen = stolen_signer(region, AUTHORITY)
+    rotation = region.rotation()
+    for owner, purpose in (
+        (region.namespace.code, Purpose.LICENCE_CA),
+        (AUTHORITY, Purpose.LICENCE),
+        (OTHER_AUTHORITY, Purpose.LICENCE),
+    ):
+        progress = rotation.rotate(owner, purpose)
+        while progress.waiting is not None:
+            small.later(days=1)
+            region.sequence()
+            refresh(region)
+            progress = rotation.resume(owner, purpose)
+    for _ in range(2):
+        small.later(days=31)
+        refresh(region)
+        rotation.run_due()
+    with region.storage.read() as conn:
+        assert issuing_cas(conn, "licence")[0].key.stage is Stage.DESTROYED
+
+    declare(scene.officers, propose(region, KEY, scene.copies))
+    small.later(minutes=1)
+
+    backdated = small.clock.now() - timedelta(days=90)
+    forged = forge_outside(presented, stolen, issued_at=backdated)
+    pack = scene.pack(tmp_path / "pack.zip")
+    for good in (presented, scene.file(scene.genuine[0])):
+        for report in (scene.online(good), scene.offline(pack, good)):
+            assert report.indication is Indication.TOTAL_PASSED, report.code
+    for report in (scene.online(forged), scene.offline(pack, forged)):
+        assert report.indication is Indication.TOTAL_FAILED, report.code
 
 
 def test_nothing_is_published_that_two_officers_did_not_sign(scene: Scene) -> None:

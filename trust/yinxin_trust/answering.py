@@ -23,9 +23,9 @@ from yinxin_ca.timestamp import TimestampAuthority
 from yinxin_ca.timestampbook import TimestampBook
 from yinxin_proto.certificate import Certificate, parse
 from yinxin_proto.error import YinxinError
+from yinxin_proto.ocsp import CertId
 from yinxin_proto.signature import PublicKey
 from yinxin_trust.certification import IssuingCa, issuing_cas, open_authority
-from yinxin_trust.keyring import Keyring
 from yinxin_trust.keystage import Stage
 from yinxin_trust.region import Region
 from yinxin_trust.storage import get_setting, put_setting
@@ -109,31 +109,48 @@ class Answering:
     def __init__(self, *, region: Region, book: TimestampBook) -> None:
         self._region = region
         self._book = book
-        self._delegations = _Renewed(region, self._delegate)
+        self._authorities = _Renewed(region, self._answered)
+        self._delegations: dict[bytes, _Renewed[Delegation]] = {}
         self.stamper: Callable[[], TimestampAuthority] = _Renewed(region, self._stamper)
         """Returns the time-stamp authority, under its present certificate."""
         self.responder = OcspResponder(
-            delegations=self._delegations, clock=region.clock, lifetime=OCSP_LIFETIME
+            delegation=self._delegation_for, clock=region.clock, lifetime=OCSP_LIFETIME
         )
 
-    def prepare(self) -> None:
+    def prepare(self) -> tuple[YinxinError, ...]:
         """Have every certificate issued that is needed, before anybody asks.
 
-        Raises:
-            YinxinError: One cannot be.
+        One that cannot be had keeps nobody from the others: who asks for what
+        needs it is told to try later.
+
+        Returns:
+            Why some could not be had.
         """
-        self._delegations()
-        self.stamper()
+        wanted: list[Callable[[], object]] = [self.stamper]
+        wanted += [self._renewed(ca) for ca in self._authorities()]
+        return tuple(error for make in wanted if (error := _failure(make)) is not None)
 
-    def _delegate(self) -> tuple[Delegation, ...]:
-        region = self._region
-        with region.storage.read() as conn:
-            # Who lost its key signs no responder: its last list speaks for it.
-            cas = [ca for ca in issuing_cas(conn) if ca.key.stage is not Stage.DESTROYED]
-            keyring = region.keyring.at(conn)
-        return tuple(self._delegation(keyring, ca) for ca in cas)
+    def _answered(self) -> tuple[IssuingCa, ...]:
+        with self._region.storage.read() as conn:
+            # Who lost its key signs no responder: its last list speaks for it. A stolen
+            # one's responder could be anybody: nothing is said of what it certified.
+            silent = (Stage.DESTROYED, Stage.COMPROMISED)
+            return tuple(ca for ca in issuing_cas(conn) if ca.key.stage not in silent)
 
-    def _delegation(self, keyring: Keyring, ca: IssuingCa) -> Delegation:
+    def _delegation_for(self, named: CertId) -> Delegation | None:
+        for ca in self._authorities():
+            if named.names(parse(ca.certificate)):
+                return self._renewed(ca)()
+        return None
+
+    def _renewed(self, ca: IssuingCa) -> _Renewed[Delegation]:
+        # One each: a key that is out of reach silences its own authority alone.
+        made = _Renewed(self._region, lambda: self._delegate(ca))
+        return self._delegations.setdefault(ca.certificate, made)
+
+    def _delegate(self, ca: IssuingCa) -> Delegation:
+        with self._region.storage.read() as conn:
+            keyring = self._region.keyring.at(conn)
         # A responder's key is of its authority's suite, and TLS has its own everywhere.
         signer = keyring.signer(Purpose.TLS_OCSP if ca.name == "tls" else Purpose.OCSP)
         own = OwnCertificate(
@@ -166,6 +183,14 @@ class Answering:
         return TimestampAuthority(
             chain=(own.der, above), signer=signer, book=self._book, clock=region.clock
         )
+
+
+def _failure(make: Callable[[], object]) -> YinxinError | None:
+    try:
+        make()
+    except YinxinError as error:
+        return error
+    return None
 
 
 class _Renewed(Generic[T]):

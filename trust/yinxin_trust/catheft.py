@@ -30,6 +30,7 @@ from yinxin_trust.certification import (
     ISSUING,
     ROOT,
     IssuingCa,
+    ca_label,
     crl_targets,
     get_crl_for,
     issuing_cas,
@@ -167,12 +168,16 @@ class CaTheft:
         return Succession(registrar=self.region.registrar).certify(conn, prepared)
 
     def _record(self, stolen: IssuingCa) -> None:
-        """Record the revocation with the root; idempotent."""
-        register = self.region.foundation.registers(ROOT)
+        """Record the revocation with the root that certified it; idempotent."""
+        region = self.region
+        with region.storage.read() as conn:
+            root = parse(get_anchors(conn).root)
+            ref, _ = region.keyring.at(conn).signer_of(Purpose.ROOT, root.spki)
+        register = region.foundation.registers(ca_label(ROOT, ref.version))
         serial = parse(stolen.certificate).serial_number
         known = register.find(serial)
         if known is not None and known.revoked_at is None:
-            moment = self.region.clock.now().replace(microsecond=0)
+            moment = region.clock.now().replace(microsecond=0)
             register.record_revoked(serial, RevocationReason.CA_COMPROMISE, moment)
 
     def _root_lists(self, conn: Connection) -> dict[str, bytes | None]:

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, Protocol
 
-from cryptography import x509
 from sqlalchemy import Connection, select, update
 
 from yinxin_ca.authority import CertificateAuthority, create_root
@@ -29,8 +28,9 @@ from yinxin_ca.profile import (
 )
 from yinxin_ca.register import Register, is_compromised
 from yinxin_ca.subject import Subject
-from yinxin_proto.certificate import parse
+from yinxin_proto.certificate import Certificate, parse
 from yinxin_proto.clock import Clock, Entropy
+from yinxin_proto.crl import parse_crl
 from yinxin_proto.jose import x5c_chain
 from yinxin_proto.keyrecord import KeyState
 from yinxin_proto.leaf import evidence_hash
@@ -195,19 +195,19 @@ def crl_lifetime(label: str) -> timedelta:
     return ROOT_CRL_LIFETIME if label.partition("-")[0] == ROOT else CRL_LIFETIME
 
 
-def is_crl_due(crl: bytes | None, name: str, now: datetime) -> bool:
+def is_crl_due(crl: bytes | None, now: datetime) -> bool:
     """Tell whether an authority's list is past half its life, or missing."""
     if crl is None:
         return True
-    age = now - x509.load_der_x509_crl(crl).last_update_utc
-    return age * 2 >= crl_lifetime(name)
+    said = parse_crl(crl).content
+    return (now - said.this_update) * 2 >= said.next_update - said.this_update
 
 
 def put_crls(conn: Connection, crls: Mapping[str, bytes], clock: Clock) -> None:
     """Keep the newest CRLs, and the evidence that new licences will commit to."""
     for name, crl in crls.items():
         put_setting(conn, f"crl/{name}", crl.hex())
-    if any(name.partition("-")[0] == "licence" for name in crls):
+    if any(name.partition("-")[0] in ("licence", "external") for name in crls):
         _renew_evidence(conn, milliseconds(clock.now()))
     touch(conn)
 
@@ -238,7 +238,12 @@ def get_crl_for(conn: Connection, chain: tuple[bytes, ...]) -> bytes | None:
         if ca.certificate == chain[1]:
             own = get_crl(conn, ca.label + shard_of(urls[0])) if urls else None
             return own if own is not None else get_crl(conn, ca.label)
-    return None
+    return get_crl(conn, external_list(parse(chain[1])))
+
+
+def external_list(issuing: Certificate) -> str:
+    """Return what the revocation list of a licensed authority outside is called."""
+    return f"external-{issuing.fingerprint.hex()[:32]}"
 
 
 def crl_targets(crls: Mapping[str, bytes]) -> dict[str, bytes | None]:

@@ -29,7 +29,12 @@ from yinxin_ca.keystore import Purpose
 from yinxin_proto import checkpoint
 from yinxin_proto.certificate import parse as parse_certificate
 from yinxin_proto.crl import RevocationReason
-from yinxin_proto.error import FailedPreconditionError, InvalidArgumentError, UnavailableError
+from yinxin_proto.error import (
+    FailedPreconditionError,
+    InvalidArgumentError,
+    KeyStoreError,
+    UnavailableError,
+)
 from yinxin_proto.keyrecord import KeyPurpose, KeyRecord, KeyState, Pin
 from yinxin_proto.merkle import TreeHead
 from yinxin_proto.note import NoteVerifier
@@ -311,15 +316,22 @@ class Compromise:
         self.registrar.publish_trust(conn, operations=operations, also=also)
 
     def _crl(self, conn: Connection, issuer: IssuingCa) -> dict[str, bytes]:
-        authority = open_authority(
-            issuer.name,
-            anchors=get_anchors(conn),
-            keyring=self.registrar.keyring.at(conn),
-            registers=self.registrar.registers,
-            clock=self.registrar.clock,
-            entropy=self.registrar.entropy,
-            certificate=issuer.certificate,
-        )
+        try:
+            authority = open_authority(
+                issuer.name,
+                anchors=get_anchors(conn),
+                keyring=self.registrar.keyring.at(conn),
+                registers=self.registrar.registers,
+                clock=self.registrar.clock,
+                entropy=self.registrar.entropy,
+                certificate=issuer.certificate,
+            )
+        except KeyStoreError as error:
+            if error.reason != "KEY_NOT_FOUND":
+                raise
+            # Destroyed, or stolen with its token: it signs no list any more. The
+            # trust list, which no verdict passes by, says what the key is.
+            return {}
         crls = sign_lists(issuer.label, authority)
         put_crls(conn, crls, self.registrar.clock)
         return crls

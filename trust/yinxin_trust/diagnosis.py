@@ -167,7 +167,7 @@ class Diagnosis:
         if SM2 not in (suites.own, suites.root):
             return
         library = provider().require()
-        said = {"name": library.name, "version": library.version}
+        said = {"library": library.name, "version": library.version}
         number = tuple(map(int, library.version.split(".")))[:2]
         if machine() in _ARM and _BRANCHING[0] <= number <= _BRANCHING[1]:
             yield Observation("libcrypto", Level.NOTE, "libcrypto.branching", said)

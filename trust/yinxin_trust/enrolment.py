@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Final
 
 from sqlalchemy import Connection, select
@@ -16,7 +17,7 @@ from sqlalchemy import Connection, select
 from yinxin_ca.authority import CertificateAuthority
 from yinxin_ca.enrolment import Enrolment, Entitlement, KnownKey
 from yinxin_ca.profile import TLS_CLIENT
-from yinxin_ca.register import CertificateRecord
+from yinxin_ca.register import CertificateRecord, Register
 from yinxin_proto.crl import RevocationReason
 from yinxin_proto.error import FailedPreconditionError, NotFoundError
 from yinxin_proto.es256 import ES256
@@ -84,7 +85,8 @@ class PrincipalCertificates:
             conn: The transaction; the new list is part of it.
             principal_id: Whose certificates.
             reason: Why; after ``keyCompromise`` the key is certified for nobody.
-            serial: One of them; None for all that are in force.
+            serial: One of them; None for all that are in force, and, where their
+                keys were stolen, for those that were revoked for less.
 
         Returns:
             The serial numbers revoked.
@@ -95,7 +97,7 @@ class PrincipalCertificates:
             FailedPreconditionError: It is revoked already (``ALREADY_REVOKED``).
         """
         uri, registers = self._uri(principal_id), self.registrar.registers
-        cas = [ca for ca in issuing_cas(conn, TLS) if ca.key.stage is not Stage.DESTROYED]
+        cas = issuing_cas(conn, TLS)
         mine = [
             (ca, record)
             for ca in cas
@@ -110,19 +112,27 @@ class PrincipalCertificates:
                     reason="CERTIFICATE_NOT_FOUND",
                 )
         else:
-            mine = [(ca, record) for ca, record in mine if self._is_in_force(record)]
-        authorities = {ca.label: self._authority(conn, ca) for ca in cas}
+            mine = [(ca, record) for ca, record in mine if self._is_to_be_revoked(record, reason)]
+        # Whoever lost its key signs no list, and nobody accepts what a stolen one certified.
+        silent = (Stage.DESTROYED, Stage.COMPROMISED)
+        authorities = {
+            ca.label: self._authority(conn, ca) for ca in cas if ca.key.stage not in silent
+        }
+        now = self.registrar.clock.now().replace(microsecond=0)
         for ca, record in mine:
-            _revoke_once(authorities[ca.label], record, reason)
+            _revoke_once(registers(ca.label), record, reason, now)
         # Signed even where nothing was left to revoke: an interrupted call may have
         # put a revocation into the register and no list into the database.
         for label, authority in authorities.items():
             put_crls(conn, sign_lists(label, authority), self.registrar.clock)
         return tuple(record.serial for _, record in mine)
 
-    def _is_in_force(self, record: CertificateRecord) -> bool:
-        now = self.registrar.clock.now()
-        return record.revoked_at is None and record.read().not_after >= now
+    def _is_to_be_revoked(self, record: CertificateRecord, reason: RevocationReason) -> bool:
+        if record.revoked_at is None:
+            return record.read().not_after >= self.registrar.clock.now()
+        # Else its key, revoked for less, could be certified again.
+        compromise = RevocationReason.KEY_COMPROMISE
+        return reason is compromise and record.reason is not compromise
 
     def _known_keys(self, conn: Connection) -> Iterator[KnownKey]:
         for name in self.registrar.registers.names():
@@ -163,10 +173,10 @@ def _holder(record: CertificateRecord, register: str) -> str:
 
 
 def _revoke_once(
-    authority: CertificateAuthority, record: CertificateRecord, reason: RevocationReason
+    register: Register, record: CertificateRecord, reason: RevocationReason, at: datetime
 ) -> None:
     try:
-        authority.revoke(record.serial, reason)
+        register.record_revoked(record.serial, reason, at)
     except FailedPreconditionError:
         # The same revocation again: a call that was interrupted after the register.
         if record.reason is not reason:

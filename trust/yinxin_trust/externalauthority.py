@@ -3,8 +3,9 @@
 An officer pins one by its root's fingerprint. The region's own root then
 certifies the outside authority's issuing key a second time, for licences
 alone: so verifiers, who know one root, find a path, and nobody who has the
-trust role's keys but not the root's can bring an authority in. Taking it back
-is revoking that cross-certificate.
+trust role's keys but not the root's can bring an authority in. One that is
+closed certifies nothing new here; what it certified stands as long as the
+trust list names the keys.
 """
 
 from __future__ import annotations
@@ -42,7 +43,14 @@ from yinxin_proto.strict import (
 )
 from yinxin_proto.suite import suite_of
 from yinxin_trust import schema
-from yinxin_trust.certification import ROOT, get_crl, open_authority, put_evidence
+from yinxin_trust.certification import (
+    ROOT,
+    external_list,
+    get_crl,
+    open_authority,
+    put_crls,
+    put_evidence,
+)
 from yinxin_trust.directory import touch
 from yinxin_trust.registration import Registrar
 from yinxin_trust.rows import milliseconds
@@ -50,8 +58,8 @@ from yinxin_trust.storage import get_setting, put_setting
 from yinxin_trust.trustlisting import CROSS_PREFIX, get_anchors
 
 AUTHORITY_PREFIX: Final = "external-ca/"
+CLOSED_PREFIX: Final = "closed-external-ca/"
 CERTIFICATE_PREFIX: Final = "certificate/"
-CRL_PREFIX: Final = "external-"
 USES: Final = {Purpose.LICENCE: Use.LICENCE, Purpose.SEAL: Use.SEAL}
 """Keys whose certificates may come from outside."""
 ENCRYPTION: Final = {
@@ -153,6 +161,27 @@ class ExternalCertificates:
         rows = conn.execute(select(s.value).where(s.name.startswith(AUTHORITY_PREFIX)))
         return tuple(_authority(value) for value in rows.scalars())
 
+    def close(self, conn: Connection, fingerprint: bytes) -> None:
+        """Take nothing new from an authority any more, inside a write transaction.
+
+        Its revocation lists are still taken: they speak for what it certified.
+
+        Args:
+            conn: The transaction.
+            fingerprint: SHA-256 of its root.
+
+        Raises:
+            NotFoundError: No authority of that root is pinned (``EXTERNAL_CA``).
+        """
+        s = schema.setting.c
+        rows = conn.execute(select(s.name, s.value).where(s.name.startswith(AUTHORITY_PREFIX)))
+        found = [row for row in rows if _authority(row.value).fingerprint == fingerprint]
+        if not found:
+            raise NotFoundError("no authority with that root is pinned", reason="EXTERNAL_CA")
+        for row in found:
+            put_setting(conn, f"{CLOSED_PREFIX}{row.name.removeprefix(AUTHORITY_PREFIX)}", "1")
+        touch(conn)
+
     def request(self, conn: Connection, ref: KeyRef) -> bytes:
         """Return a DER request for a key of an authority; the key is made if there is none.
 
@@ -235,15 +264,14 @@ class ExternalCertificates:
             if suite is None or issuing.subject != listed.content.issuer:
                 continue
             verified = listed.verify(issuing, suite=suite)
-            name = _crl_name(issuing)
+            name = external_list(issuing)
             held = get_crl(conn, name)
             if held is not None and parse_crl(held).content.number >= verified.number:
                 raise FailedPreconditionError(
                     "the revocation list is not newer than the one that is here",
                     reason="CRL_NUMBER",
                 )
-            put_setting(conn, f"crl/{name}", encoded.hex())
-            touch(conn)
+            put_crls(conn, {name: encoded}, self.registrar.clock)
             return
         raise VerificationError(
             "no authority that is pinned here issued this list", reason="CRL_ISSUER"
@@ -293,7 +321,7 @@ class ExternalCertificates:
     ) -> None:
         k = schema.authority_key
         now_ms = milliseconds(self.registrar.clock.now())
-        crl = get_crl(conn, _crl_name(authority.issuing)) or b""
+        crl = get_crl(conn, external_list(authority.issuing)) or b""
         evidence = put_evidence(conn, chain, crl, now_ms)
         changed = conn.execute(
             update(k)
@@ -313,7 +341,9 @@ class ExternalCertificates:
     def _issuer(self, conn: Connection, certificate: bytes) -> ExternalAuthority:
         issuer = parse(certificate).issuer
         for authority in self.pinned(conn):
-            if authority.issuing.subject == issuer:
+            name = authority.issuing.fingerprint.hex()[:32]
+            is_closed = get_setting(conn, f"{CLOSED_PREFIX}{name}") is not None
+            if authority.issuing.subject == issuer and not is_closed:
                 return authority
         raise InvalidArgumentError(
             "no authority that is pinned here issued the certificate; pin it first with: "
@@ -335,10 +365,6 @@ class ExternalCertificates:
         if name is None:
             raise NotFoundError("no such authority in this region", reason="AUTHORITY")
         return Subject(organisation=name, organisation_code=ref.owner)
-
-
-def _crl_name(issuing: Certificate) -> str:
-    return f"{CRL_PREFIX}{issuing.fingerprint.hex()[:32]}"
 
 
 def _authority(text: str) -> ExternalAuthority:

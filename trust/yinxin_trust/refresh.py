@@ -13,6 +13,7 @@ from typing import Final
 from sqlalchemy import Connection
 
 from yinxin_proto.clock import Clock, Entropy
+from yinxin_proto.error import KeyStoreError, UnavailableError, YinxinError
 from yinxin_proto.repository import DELEGATED, Expiry, RepositoryView
 from yinxin_trust.certification import (
     IssuingCa,
@@ -82,6 +83,8 @@ class Refresher:
         """Publish what is due; return whether anything was.
 
         Raises:
+            KeyStoreError, UnavailableError: An authority's key cannot be had;
+                everything else is published.
             VerificationError: The root or the trust list has expired: that
                 takes the offline keys.
             IntegrityError: The database was restored from an older state.
@@ -89,13 +92,17 @@ class Refresher:
         with self._storage.write() as conn:
             # First, or two processes would sign the same lists.
             self._publication.lock(conn)
-            changes = self._due(conn)
-            if changes is None:
-                return False
-            self._publication.publish(conn, changes)
-            return True
+            missed: list[YinxinError] = []
+            changes = self._due(conn, missed)
+            if changes is not None:
+                self._publication.publish(conn, changes)
+        if missed:
+            # Told only now: one key that is away, or was stolen with its token, must
+            # not let everything else that the region says grow old.
+            raise missed[0]
+        return changes is not None
 
-    def _due(self, conn: Connection) -> _Changes | None:
+    def _due(self, conn: Connection, missed: list[YinxinError]) -> _Changes | None:
         """Return what is to be published, None for nothing at all."""
         now = self._clock.now()
         view = RepositoryView.load(first_root(conn), reader(conn), now, mode=Expiry.PACK)
@@ -104,19 +111,25 @@ class Refresher:
         statuses = self._statuses.sign_due(conn)
         if statuses:
             changes["status"] = statuses
-        crls = self._crls(conn, view, now)
+        crls = self._crls(conn, view, now, missed)
         if crls:
             changes["crl"] = crls
         return changes if changes or aged else None
 
-    def _crls(self, conn: Connection, view: RepositoryView, now: datetime) -> _Targets:
+    def _crls(
+        self, conn: Connection, view: RepositoryView, now: datetime, missed: list[YinxinError]
+    ) -> _Targets:
         cas = issuing_cas(conn)
         signed: dict[str, bytes] = {}
         for ca in cas:
             # A destroyed key has signed its last list, which holds to its CA's end.
             is_there = ca.key.stage is not Stage.DESTROYED
-            if is_there and is_crl_due(get_crl(conn, ca.label), ca.name, now):
+            if not is_there or not is_crl_due(get_crl(conn, ca.label), now):
+                continue
+            try:
                 signed |= self._sign_lists(conn, ca)
+            except (KeyStoreError, UnavailableError) as error:
+                missed.append(error)
         if signed:
             put_crls(conn, signed, self._clock)
         held = get_crls(conn)

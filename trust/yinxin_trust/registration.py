@@ -223,7 +223,7 @@ class Registrar:
         changes: dict[str, dict[str, bytes | None]] = {
             role: dict(targets) for role, targets in (also or {}).items()
         }
-        if is_crl_due(get_crl(conn, ROOT), ROOT, now):
+        if is_crl_due(get_crl(conn, ROOT), now):
             root = open_authority(
                 ROOT,
                 anchors=get_anchors(conn),

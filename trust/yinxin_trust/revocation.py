@@ -17,7 +17,7 @@ from sqlalchemy import Connection
 from yinxin_ca.authority import CertificateAuthority
 from yinxin_ca.register import CertificateRecord, Register
 from yinxin_proto.crl import RevocationReason
-from yinxin_proto.error import InvalidArgumentError, NotFoundError
+from yinxin_proto.error import InvalidArgumentError, KeyStoreError, NotFoundError
 from yinxin_trust.certification import (
     ROOT,
     RegisterFactory,
@@ -140,11 +140,21 @@ def publish_revocations(region: Region, authorities: Collection[str]) -> None:
     Raises:
         FailedPreconditionError: The root's key is offline and not open
             (``OFFLINE_KEYS``): what it revoked is published once it is.
+        KeyStoreError: An authority's key is nowhere (``KEY_NOT_FOUND``), so that
+            it signs no list any more; those of the others are published.
     """
     publication = Publication(storage=region.storage, keyring=region.keyring, clock=region.clock)
     with region.storage.write() as conn:
         publication.lock(conn)
-        opened = {label: _open(conn, region, label) for label in _in_order(authorities)}
+        opened: dict[str, CertificateAuthority] = {}
+        missed: list[KeyStoreError] = []
+        for label in _in_order(authorities):
+            try:
+                opened[label] = _open(conn, region, label)
+            except KeyStoreError as error:
+                if error.reason != "KEY_NOT_FOUND":
+                    raise
+                missed.append(error)
         signed: dict[str, bytes] = {}
         for label, authority in opened.items():
             signed |= sign_lists(label, authority)
@@ -152,6 +162,8 @@ def publish_revocations(region: Region, authorities: Collection[str]) -> None:
         changes = crl_targets({name: crl for name, crl in get_crls(conn).items() if name in signed})
         if changes:
             publication.publish(conn, {"crl": changes})
+    if missed:
+        raise missed[0]
 
 
 def _open(conn: Connection, region: Region, label: str) -> CertificateAuthority:

@@ -102,7 +102,7 @@ class RotationTable:
     repository: timedelta = timedelta(days=700)
     """the trust repository's roles';"""
     server: timedelta = timedelta(days=365)
-    """the servers';"""
+    """the servers', the OCSP responders' and the time-stampers';"""
     secret: timedelta = timedelta(days=730)
     """those that index numbers and wrap data keys."""
 

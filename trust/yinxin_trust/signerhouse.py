@@ -29,7 +29,7 @@ from yinxin_ca.keyfile import create_key_store, open_key_store
 from yinxin_ca.keystore import KeyRef, KeyStore, Purpose
 from yinxin_ca.profile import TLS_CA, TLS_CLIENT, TLS_SERVER
 from yinxin_ca.signer_journal import SignerJournal
-from yinxin_ca.signer_service import Caller
+from yinxin_ca.signer_service import OWN, Caller
 from yinxin_ca.subject import AlternativeNames, Subject, principal_uri
 from yinxin_edge.config import load, load_file
 from yinxin_edge.tls import TlsIdentity
@@ -48,10 +48,9 @@ _TLS: Final = "tls"
 _REGISTERS: Final = "registers"
 _ANCHOR: Final = "anchor.crt"
 _SERVER: Final = "server.crt"
-_OWNER: Final = "signer"
 _RENEW_BEFORE: Final = timedelta(days=60)
-_ANCHOR_REF: Final = KeyRef(_OWNER, Purpose.TLS_CA)
-_SERVER_REF: Final = KeyRef(_OWNER, Purpose.TLS_SERVER)
+_ANCHOR_REF: Final = KeyRef(OWN, Purpose.TLS_CA)
+_SERVER_REF: Final = KeyRef(OWN, Purpose.TLS_SERVER)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -215,7 +214,9 @@ class SignerHouse:
         """Return what it shows; its certificate is issued anew when it ends soon."""
         path = self.directory / _TLS / _SERVER
         if not path.exists() or self._ends_soon():
-            path.write_bytes(to_pem(self._certify_server()))
+            draft = path.with_suffix(".new")
+            draft.write_bytes(to_pem(self._certify_server()))
+            draft.replace(path)
         key = ES256.load_private(self.files.export(_SERVER_REF))
         return TlsIdentity(
             private_key=pem.encode(pem.PRIVATE_KEY, key.to_pkcs8()),
@@ -252,6 +253,10 @@ class SignerHouse:
         except FileExistsError as error:
             raise AlreadyExistsError(
                 f"{folder} is there already; name another folder", reason="FOLDER_IN_USE"
+            ) from error
+        except OSError as error:
+            raise ConfigurationError(
+                f"cannot make {folder}: {error.strerror}", reason="FOLDER"
             ) from error
         private = folder / "client.key"
         private.touch(mode=0o600)

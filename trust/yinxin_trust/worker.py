@@ -95,7 +95,8 @@ def run_http(settings: ProcessSettings, link: WorkerLink) -> None:
             settings.directory / REGISTERS / TIMESTAMP_BOOK, entropy=region.entropy
         )
         answering = Answering(region=region, book=book)
-        answering.prepare()
+        for error in answering.prepare():
+            journal.error("answering_waits", error)
         server = HttpServer(
             settings=HttpSettings(
                 listen=settings.http_address, threads=region.settings.http.threads

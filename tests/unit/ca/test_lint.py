@@ -115,6 +115,7 @@ def x509_rsa() -> bytes:
 _STRANGE = x509.UnrecognizedExtension(x509.ObjectIdentifier("2.999.7"), b"\x05\x00")
 _URI = x509.UniformResourceIdentifier
 _AKI_WITH_NUMBER = x509.AuthorityKeyIdentifier(ISSUER.subject_key_id, [_URI("http://x/y")], 5)
+_WITHIN = x509.NameConstraints([x509.DNSName("licences.example.cn")], None)
 ATTACKS = {
     "SERIAL": _made(serial=5),
     "ISSUER_NAME": Made(issuer=parse(REGION.tls.certificate).subject),
@@ -126,6 +127,7 @@ ATTACKS = {
     "PURPOSES": _made(replace(LICENCE, critical_purposes=True)),
     "BASIC_CONSTRAINTS": _made(replace(LICENCE, path_length=0)),
     "NAMES": _made(names=AlternativeNames(dns=("evil.example",))),
+    "PERMITTED_NAMES": _more((_WITHIN, True)),
     "NO_CHECK": _made(replace(LICENCE, answers_status=True)),
     "LOCATIONS": _more(_point(full_name=[_URI(f"https://{DOMAIN}/a.crl")])),
     "EXTENSIONS": _more((_STRANGE, False)),

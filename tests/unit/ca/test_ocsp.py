@@ -36,7 +36,7 @@ class Desk:
         self.key = ES256.generate()
         self.delegation = self.delegate(self.region.licences, Purpose.LICENCE_CA, self.key)
         self.responder = OcspResponder(
-            delegations=lambda: (self.delegation,), clock=self.region.clock, lifetime=HOUR
+            delegation=self.delegation.of, clock=self.region.clock, lifetime=HOUR
         )
 
     def delegate(

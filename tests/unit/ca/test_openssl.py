@@ -60,7 +60,7 @@ def test_openssl_verifies_our_ocsp_answers(tmp_path: Path) -> None:
         responder=parse(region.responder_certificate(region.licences, key.public_key)),
         signer=key,
     )
-    responder = OcspResponder(delegations=lambda: [delegation], clock=region.clock, lifetime=HOUR)
+    responder = OcspResponder(delegation=delegation.of, clock=region.clock, lifetime=HOUR)
     leaf = region.licence_certificate()
     arguments: list[str | Path] = [
         *("-issuer", _pem(tmp_path / "issuer.pem", issuer.der)),

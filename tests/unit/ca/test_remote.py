@@ -77,6 +77,32 @@ def test_a_worker_signs_with_its_keys_and_never_with_the_authority_s(
     assert [line["key"] for line in read_journal(tmp_path / "journal.jsonl")] == [str(LICENCE)]
 
 
+def test_nobody_signs_with_what_the_signer_itself_shows(
+    kept: SoftwareKeyStore, tmp_path: Path
+) -> None:
+    # A region whose TLS CA is here may use keys of that purpose: not the signer's own anchor,
+    # under which whoever holds it poses as the signer to everybody else.
+    anchor = KeyRef("signer", Purpose.TLS_CA)
+    kept.generate(anchor, ES256)
+    region = Caller(
+        certificate_hash=CALLER.certificate_hash,
+        purposes=frozenset({Purpose.TLS_CA}),
+        may_manage=True,
+    )
+    with served(kept, tmp_path, region) as remote:
+        for ask in (
+            lambda: remote.signer(anchor),
+            lambda: remote.sign(anchor, b"a certificate of the signer"),
+            lambda: remote.destroy(anchor),
+            lambda: remote.generate(KeyRef("signer", Purpose.TLS_CA, 2), ES256),
+        ):
+            with pytest.raises(PermissionDeniedError) as caught:
+                ask()
+            assert caught.value.reason == "SIGNER_OWN"
+        assert remote.list() == ()
+    assert list(read_journal(tmp_path / "journal.jsonl")) == []
+
+
 def test_who_only_signs_makes_and_destroys_nothing(kept: SoftwareKeyStore, tmp_path: Path) -> None:
     following = KeyRef(LICENCE.owner, Purpose.LICENCE, 2)
     with served(kept, tmp_path) as remote:

@@ -69,7 +69,7 @@ def _answer(region: Hierarchy, leaf: Certificate) -> tuple[Certificate, bytes]:
         responder=responder,
         signer=key,
     )
-    desk = OcspResponder(delegations=lambda: [delegation], clock=region.clock, lifetime=HOUR)
+    desk = OcspResponder(delegation=delegation.of, clock=region.clock, lifetime=HOUR)
     request = ocsp.OCSPRequestBuilder().add_certificate(
         x509.load_der_x509_certificate(leaf.der),
         x509.load_der_x509_certificate(issuer.der),

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from hashlib import sha1, sha256, sha384, sha512
 from typing import Any
@@ -11,6 +11,7 @@ from asn1crypto import cms, core, tsp
 
 from support.clock import SeededEntropy
 from support.hierarchy import AUTHORITY, Hierarchy
+from yinxin_ca import der
 from yinxin_ca.profile import LICENCE
 from yinxin_ca.timestamp import Failure, TimestampAuthority, _Frame
 from yinxin_ca.timestampbook import InMemoryTimestampBook
@@ -25,8 +26,9 @@ from yinxin_proto.timestamp import (
     Imprint,
     Timestamp,
     parse_request,
+    parse_tst_info,
 )
-from yinxin_proto.timestamp_token import token_of, verify_token
+from yinxin_proto.timestamp_token import _SignedToken, token_of, verify_token
 
 DATA = "一份电子证照".encode()
 IMPRINT = Imprint.of(DATA)
@@ -258,6 +260,48 @@ def test_other_content_under_the_same_signature_is_refused(office: Office) -> No
     with pytest.raises(VerificationError) as refused:
         office.verify(_changed(later, backdate), anchor=parse(office.region.timestamps.certificate))
     assert refused.value.reason in {"TIMESTAMP_DIGEST", "CERTIFICATE_NOT_YET_VALID"}
+
+
+@pytest.mark.parametrize(
+    "accuracy",
+    [
+        b"\x02\x02\xf1\xf0",  # an hour before its own time
+        b"\x02\x0d" + b"\x7f" * 13,
+        b"\x02\x03\x01\x51\x81",
+        b"\x80\x02\x03\xe8",
+        b"\x85\x01\x05",
+        b"\x02\x01\x01\x02\x01\x01",
+    ],
+)
+def test_an_accuracy_that_no_clock_has_is_not_read(office: Office, accuracy: bytes) -> None:
+    said = cms.ContentInfo.load(office.token())["content"]["encap_content_info"]["content"]
+    # The only SEQUENCE of one small INTEGER in it: one second.
+    stated, changed = bytes.fromhex("3003020101"), bytes([0x30, len(accuracy)]) + accuracy
+    fields = elements(said.contents)
+    assert stated in fields
+    altered = der.sequence(*(changed if field == stated else field for field in fields))
+    assert parse_tst_info(said.contents).accuracy == timedelta(seconds=1)
+    with pytest.raises(MalformedError) as refused:
+        parse_tst_info(altered)
+    assert refused.value.reason == "TIMESTAMP"
+
+
+def test_a_time_after_the_last_year_is_not_read(office: Office) -> None:
+    said = cms.ContentInfo.load(office.token())["content"]["encap_content_info"]["content"]
+    fields = [
+        b"\x18\x0f99991231235959Z" if field[0] == 0x18 else field
+        for field in elements(said.contents)
+    ]
+    with pytest.raises(MalformedError):
+        parse_tst_info(der.sequence(*fields))
+
+
+def test_a_signer_named_by_more_than_issuer_and_number_is_refused(office: Office) -> None:
+    signed = _SignedToken.parse(office.token())
+    issuer, serial = elements(signed.signer_id)
+    for fields in ((issuer, serial, serial), (issuer,), ()):
+        with pytest.raises(MalformedError):
+            replace(signed, signer_id=der.sequence(*fields)).signer_among([])
 
 
 def test_a_second_signer_is_refused(office: Office) -> None:

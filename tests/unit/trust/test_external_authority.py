@@ -24,6 +24,7 @@ from yinxin_proto.certificate import parse
 from yinxin_proto.crl import RevocationReason
 from yinxin_proto.der import elements, integer
 from yinxin_proto.error import MalformedError, VerificationError, YinxinError
+from yinxin_proto.leaf import evidence_hash
 from yinxin_proto.suite import SM2, load_private
 from yinxin_trust import schema
 from yinxin_trust.certification import ROOT, crl_lifetime, open_authority, put_crls
@@ -85,9 +86,21 @@ class Office:
         with self.small.region.storage.read() as conn:
             return self.certificates.installed(conn, ref)
 
+    def evidence(self, ref: KeyRef) -> bytes:
+        k = schema.authority_key.c
+        query = select(k.evidence_hash).where(
+            k.authority_code == ref.owner, k.purpose == ref.purpose.value
+        )
+        with self.small.region.storage.read() as conn:
+            return bytes(conn.execute(query).scalar_one())
+
     def settings(self) -> dict[str, str]:
         with self.small.region.storage.read() as conn:
             return {row.name: row.value for row in conn.execute(select(schema.setting))}
+
+    def close(self, authority: LicensedAuthority) -> None:
+        with self.small.region.storage.write() as conn:
+            self.certificates.close(conn, bytes.fromhex(authority.fingerprint))
 
     def take_back(self) -> None:
         """Let the region's root revoke its certificate for the authority."""
@@ -192,8 +205,31 @@ def test_licences_stand_under_a_licensed_authority_until_it_is_taken_back(
     assert _reason(lambda: office.put_crl(newest)) == "CRL_NUMBER"
     report = office.judge(STRICT)
     assert report.indication is Indication.TOTAL_PASSED, report.text
+    # Closed, it certifies nothing new; what it certified stands.
+    office.close(licensed)
+    assert _reason(lambda: office.install(LICENCE, licensed.der("licence"))) == "EXTERNAL_CA"
+    assert office.judge().indication is Indication.TOTAL_PASSED
+    # Revoked since the trust list was signed, it counts no more.
+    office.small.clock.advance(minutes=1)
     office.take_back()
     assert office.judge().indication is not Indication.TOTAL_PASSED
+
+
+def test_licences_commit_to_the_outside_list_that_is_here(
+    office: Office, licensed: LicensedAuthority
+) -> None:
+    office.pin(licensed)
+    licensed.issue("licence", office.request(LICENCE))
+    office.install(LICENCE, licensed.der("licence"))
+    chain = office.installed(LICENCE)
+    assert office.evidence(LICENCE) == evidence_hash(chain, b"")
+    newest = licensed.crl()
+    office.put_crl(newest)
+    assert office.evidence(LICENCE) == evidence_hash(chain, newest.read_bytes())
+    # The region's own lists, signed anew, take nothing from it.
+    office.small.clock.advance(days=5)
+    refresh(office.small.region)
+    assert office.evidence(LICENCE) == evidence_hash(chain, newest.read_bytes())
 
 
 def test_an_authority_that_nobody_pinned_is_not_taken(
@@ -225,6 +261,12 @@ def test_a_root_is_pinned_by_its_fingerprint(licensed: LicensedAuthority) -> Non
     first = parse(chain[0]).fingerprint
     with pytest.raises(VerificationError):
         ExternalAuthority(chain=chain[::-1], fingerprint=first)
+
+
+def test_an_authority_that_is_not_pinned_is_not_closed(
+    bare: Office, licensed: LicensedAuthority
+) -> None:
+    assert _reason(lambda: bare.close(licensed)) == "EXTERNAL_CA"
 
 
 def test_pinning_twice_is_refused(pinned: Office, licensed: LicensedAuthority) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,6 +23,8 @@ from yinxin_trust.diagnosis import Diagnosis, Level, Observation
 from yinxin_trust.region import OFFLINE, Region
 
 app: Final = typer.Typer(add_completion=False)
+
+_LATER_CA: Final = re.compile(r"(?P<authority>[a-z]+)-(?P<number>[0-9]+)-ca")
 
 
 @app.command()
@@ -83,10 +86,18 @@ def _show(terminal: Terminal, seen: list[Observation]) -> None:
 def _text(terminal: Terminal, observation: Observation) -> str:
     values = dict(observation.values)
     if "name" in values:
-        # What has a name of its own; an authority goes by its code.
-        known = terminal.texts.find(f"doctor.name.{values['name']}", terminal.language)
-        values["name"] = known or terminal.text("doctor.authority", code=values["name"])
+        values["name"] = _name(terminal, str(values["name"]))
     return terminal.text(f"doctor.{observation.text}", **values)
+
+
+def _name(terminal: Terminal, name: str) -> str:
+    """Return what a thing is called: by a name of its own; an authority goes by its code."""
+    if known := terminal.texts.find(f"doctor.name.{name}", terminal.language):
+        return known
+    if later := _LATER_CA.fullmatch(name):
+        first = _name(terminal, f"{later['authority']}-ca")
+        return terminal.text("doctor.version", name=first, number=later["number"])
+    return terminal.text("doctor.authority", code=name)
 
 
 def _json(terminal: Terminal, observation: Observation) -> dict[str, object]:

@@ -63,6 +63,26 @@ def pin(
     )
 
 
+@app.command("unpin")
+def unpin(
+    context: typer.Context,
+    directory: RegionDirectory,
+    fingerprint: Annotated[str, typer.Option("--fingerprint", metavar="HEX", show_default=False)],
+    passphrase_file: PassphraseFile = None,
+) -> None:
+    """Take nothing new from a licensed authority; what it certified stands."""
+    terminal = terminal_of(context)
+    passphrases = PassphraseSource(terminal=terminal, file=passphrase_file)
+    known = _fingerprint(fingerprint)
+    with (
+        open_region(directory, passphrases) as region,
+        audited(region, "UnpinExternalAuthority", "externalAuthorities"),
+        region.storage.write() as conn,
+    ):
+        ExternalCertificates(registrar=region.registrar).close(conn, known)
+    terminal.line("external.unpinned")
+
+
 @app.command("request")
 def request(
     context: typer.Context,

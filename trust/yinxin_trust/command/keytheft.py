@@ -35,6 +35,7 @@ from yinxin_trust.keystanding import find_key
 from yinxin_trust.logtheft import LogTheft
 from yinxin_trust.refresh import refresh
 from yinxin_trust.region import Region
+from yinxin_trust.roottheft import RootTheft
 from yinxin_trust.servercertificate import ServerCertificate
 from yinxin_trust.suspension import Suspension
 
@@ -55,6 +56,7 @@ def register(application: typer.Typer) -> None:
     application.command("freeze")(freeze)
     application.command("break")(break_log_key)
     application.command("replace-ca")(replace_ca)
+    application.command("replace-root")(replace_root)
 
 
 def suspend(
@@ -253,6 +255,28 @@ def replace_ca(
             theft.revoke(label, [] if operation is None else [read_operation(operation).signed()])
         ServerCertificate(region=region, directory=directory).ensure()
     terminal.line("key.ca_replaced", style="green", label=label)
+
+
+def replace_root(
+    context: typer.Context,
+    directory: RegionDirectory,
+    operation: Signed = None,
+    out: Out = None,
+    passphrase_file: PassphraseFile = None,
+    offline_passphrase_file: OfflinePassphraseFile = None,
+) -> None:
+    """Put another root CA in a stolen one's place; every issuing CA is certified anew."""
+    terminal, source = _start(context, passphrase_file, offline_passphrase_file)
+    with open_region(directory, source, offline=True) as region:
+        theft = RootTheft(region=region)
+        with audited(region, "ReplaceRoot", "authorities/root"):
+            if operation is None:
+                _hand_out(terminal, out, *theft.prepare())
+                return
+            refresh(region)
+            theft.replace([read_operation(operation).signed()])
+        ServerCertificate(region=region, directory=directory).ensure()
+    terminal.line("key.ca_replaced", style="green", label="root")
 
 
 # --- what is handed from hand to hand -------------------------------------------------

@@ -12,10 +12,11 @@ from typing import Final
 from sqlalchemy import Connection, select
 
 from yinxin_ca.authority import CertificateAuthority
-from yinxin_ca.keystore import KeyRef
-from yinxin_ca.profile import TLS_CA_CROSS, TLS_CLIENT
+from yinxin_ca.keystore import KeyRef, not_found
+from yinxin_ca.profile import OCSP_RESPONDER, TLS_CA_CROSS, TLS_CLIENT
 from yinxin_ca.subject import Subject
 from yinxin_proto.certificate import parse
+from yinxin_proto.error import KeyStoreError
 from yinxin_proto.jose import x5c_chain
 from yinxin_proto.strict import parse_json
 from yinxin_trust import schema
@@ -61,8 +62,8 @@ class IssuingCaPlan(PlainPlan):
         chain = [root.issue(profile, subject=subject, public_key=public_key)]
         if name == "tls":
             # For clients that were told of the old one alone.
-            before = self._open(conn, name)
-            if (parse(before.certificate).path_length or 0) > 0:
+            before = self._open_if_there(conn, name)
+            if before is not None and (parse(before.certificate).path_length or 0) > 0:
                 cross = before.issue(TLS_CA_CROSS, subject=subject, public_key=public_key)
                 chain.append(cross)
         return describe(self.store(ref), ref, tuple(chain))
@@ -117,15 +118,31 @@ class IssuingCaPlan(PlainPlan):
             entropy=self.bench.entropy,
         )
 
+    def _open_if_there(
+        self, conn: Connection, name: str, key: KeyVersion | None = None
+    ) -> CertificateAuthority | None:
+        """Open an authority; None where its key is nowhere, as after a token was stolen."""
+        try:
+            return self._open(conn, name, key)
+        except KeyStoreError as error:
+            if error.reason != "KEY_NOT_FOUND":
+                raise
+            return None
+
     def _sign_list(
         self, conn: Connection, key: KeyVersion, *, last: bool = False
     ) -> dict[str, bytes | None]:
         name = _name_of(key.ref)
-        lifetime = crl_lifetime(name)
+        lifetime, authority = crl_lifetime(name), self._open_if_there(conn, name, key)
+        if authority is None and last:
+            # Whoever lost its key signs no list; the one that there is stands.
+            return {}
+        if authority is None:
+            raise not_found(key.ref)
         if last:
             lifetime = max(lifetime, parse(key.chain[0]).not_after - self.bench.clock.now())
         label = ca_label(name, key.ref.version)
-        lists = sign_lists(label, self._open(conn, name, key), lifetime=lifetime)
+        lists = sign_lists(label, authority, lifetime=lifetime)
         put_crls(conn, lists, self.bench.clock)
         touch(conn)
         return crl_targets(lists)
@@ -154,7 +171,11 @@ class ServiceCaPlan(IssuingCaPlan):
         label = ca_label(_name_of(old.ref), old.ref.version)
         now = self.bench.clock.now()
         alive = any(
-            record.der is not None and record.read().not_after >= now
+            # Its own responder is certified anew for as long as it has its key.
+            record.profile != OCSP_RESPONDER.name
+            and record.der is not None
+            and record.revoked_at is None
+            and record.read().not_after >= now
             for record in self.bench.registers(label).records()
         )
         return "certificates" if alive else None

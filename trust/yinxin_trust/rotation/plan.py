@@ -16,6 +16,7 @@ from sqlalchemy import Connection
 from yinxin_ca.keystore import KeyRef, KeyStore, Purpose
 from yinxin_proto.clock import Clock, Entropy
 from yinxin_proto.strict import Json
+from yinxin_proto.suite import suite
 from yinxin_trust.certification import RegisterFactory
 from yinxin_trust.keyinventory import KeyVersion
 from yinxin_trust.keyring import Keyring
@@ -141,8 +142,8 @@ class PlainPlan:
 
     def make(self, ref: KeyRef, like: KeyVersion) -> None:
         """See `Plan.make`: of the same suite."""
-        store = self.store(ref)
-        store.generate(ref, store.signer(like.ref).public_key.suite)
+        # By the records: the key before may have been stolen with its token.
+        self.store(ref).generate(ref, suite(like.suite))
 
     def record(self, conn: Connection, ref: KeyRef) -> KeyVersion:
         """See `Plan.record`."""
