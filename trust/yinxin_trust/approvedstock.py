@@ -29,6 +29,9 @@ class ApprovedBatch:
     """One approval of an authority's, proven."""
 
     authority: str
+    """Credit code."""
+    name: str
+    """Of the authority, as the trust list has it."""
     requests: Mapping[bytes, bytes | None]
     """Exact bytes by digest; None where the copy has the digest alone."""
 
@@ -81,7 +84,9 @@ class ApprovedStock:
         approval = unverified.verify(record.public_key, copy.digests)
         bodies = copy.requests or (None,) * len(copy.digests)
         requests = dict(zip(copy.digests, bodies, strict=True))
-        return approval.digest, ApprovedBatch(authority=owner.code, requests=requests)
+        return approval.digest, ApprovedBatch(
+            authority=owner.code, name=owner.name, requests=requests
+        )
 
 
 def read_copies(path: Path) -> Iterator[ApprovalCopy]:
