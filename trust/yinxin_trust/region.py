@@ -405,7 +405,7 @@ class Region:
                     settings=settings,
                     storage=storage,
                     keyring=Keyring(
-                        settings.namespace, online, offline, file_officers(draft, entropy)
+                        settings.namespace, online, offline, file_officers(draft, entropy, new=True)
                     ),
                     registers=file_registers(draft),
                     clock=clock,
@@ -489,10 +489,12 @@ def file_registers(directory: Path) -> Registers:
     )
 
 
-def file_officers(directory: Path, entropy: Entropy) -> OfficerRegisterFactory:
+def file_officers(
+    directory: Path, entropy: Entropy, *, new: bool = False
+) -> OfficerRegisterFactory:
     """Return what opens the officers' register of a region's directory, with the offline keys."""
     folder = directory / OFFLINE / OFFICERS
-    return lambda key: FileOfficerRegister(folder, key=key, entropy=entropy)
+    return lambda key: FileOfficerRegister(folder, key=key, entropy=entropy, new=new)
 
 
 def _unused(directory: Path) -> Path:
