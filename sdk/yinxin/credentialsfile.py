@@ -30,8 +30,10 @@ def finish_renewal(folder: Path) -> None:
         key = folder / f"{PRIVATE_KEY}{NEXT}"
         if key.exists():
             key.replace(folder / PRIVATE_KEY)
-        certificate.replace(folder / CERTIFICATE)
+        # Before the certificate, which is what says that this is to be finished: a
+        # request left behind would be sent again for the key before.
         (folder / f"{REQUEST}{NEXT}").unlink(missing_ok=True)
+        certificate.replace(folder / CERTIFICATE)
     except OSError as error:
         raise unwritable(folder, error) from error
 

@@ -13,6 +13,7 @@ one counts; once it is, whoever loads the folder finishes what was begun.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from hashlib import sha256
@@ -21,8 +22,10 @@ from typing import Final
 from uuid import UUID
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
     NoEncryption,
@@ -42,7 +45,7 @@ from yinxin.credentialsfile import (
 from yinxin.licence import write_private
 from yinxin.session import CallGroup
 from yinxin_proto.certificaterequest import parse_request
-from yinxin_proto.error import ConfigurationError, VerificationError
+from yinxin_proto.error import ConfigurationError, MalformedError, VerificationError
 from yinxin_proto.v1.administration_pb2 import RenewCertificateRequest
 from yinxin_proto.v1.administration_pb2_grpc import AdministrationServiceStub
 
@@ -89,9 +92,8 @@ class RenewalCalls(CallGroup):
                 certificate_request=request,
             ),
         )
-        chain = [x509.load_der_x509_certificate(der) for der in answer.certificate_chain]
-        public = chain[0].public_key()
-        if public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo) != spki:
+        chain = _chain(answer.certificate_chain)
+        if not chain or _spki(chain[0].public_key()) != spki:
             raise VerificationError(
                 "the region certified another key than was asked for", reason="RENEWAL_KEY"
             )
@@ -132,24 +134,51 @@ def _request(folder: Path) -> bytes:
     """Return the request of a renewal under way, or begin one."""
     key_path, request_path = folder / f"{PRIVATE_KEY}{NEXT}", folder / f"{REQUEST}{NEXT}"
     try:
-        if key_path.exists() and request_path.exists():
-            return request_path.read_bytes()
         if not key_path.exists():
             key = ec.generate_private_key(ec.SECP256R1())
             pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
             _write(key_path, pem)
-        loaded = load_pem_private_key(key_path.read_bytes(), None)
+        kept = request_path.read_bytes() if request_path.exists() else b""
+        loaded = _private_key(key_path)
     except OSError as error:
         raise unwritable(folder, error) from error
-    if not isinstance(loaded, ec.EllipticCurvePrivateKey):
-        raise ConfigurationError(
-            f"{key_path.name} is not a P-256 key; remove it", reason="CREDENTIALS"
-        )
+    if kept and _is_of(kept, loaded):
+        return kept
     # Without names: the region gives its own.
     builder = x509.CertificateSigningRequestBuilder().subject_name(x509.Name([]))
     request = builder.sign(loaded, hashes.SHA256()).public_bytes(Encoding.DER)
     _write(request_path, request)
     return request
+
+
+def _private_key(path: Path) -> ec.EllipticCurvePrivateKey:
+    try:
+        loaded = load_pem_private_key(path.read_bytes(), None)
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        loaded = None
+    if not isinstance(loaded, ec.EllipticCurvePrivateKey):
+        raise ConfigurationError(f"{path.name} is not a P-256 key; remove it", reason="CREDENTIALS")
+    return loaded
+
+
+def _is_of(request: bytes, key: ec.EllipticCurvePrivateKey) -> bool:
+    try:
+        return parse_request(request).spki == _spki(key.public_key())
+    except MalformedError:
+        return False
+
+
+def _chain(ders: Iterable[bytes]) -> list[x509.Certificate]:
+    try:
+        return [x509.load_der_x509_certificate(der) for der in ders]
+    except ValueError as error:
+        raise MalformedError(
+            "the region's answer holds no certificate", reason="CERTIFICATE"
+        ) from error
+
+
+def _spki(key: CertificatePublicKeyTypes) -> bytes:
+    return key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
 
 
 def _certificate(folder: Path) -> x509.Certificate:

@@ -9,13 +9,23 @@ from pathlib import Path
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    load_pem_private_key,
+)
 
 from support.running_region import PARENT, VERIFIER, RunningRegion
 from support.served_region import call
 from yinxin import Client, Credentials, connect
 from yinxin.credentialsfile import CERTIFICATE, NEXT, PRIVATE_KEY, REQUEST
 from yinxin.renewal import is_due, principal_of
+from yinxin_ca.request import make_request
+from yinxin_ca.subject import Subject
 from yinxin_proto.error import ConfigurationError, PermissionDeniedError
+from yinxin_proto.suite import ES256
 from yinxin_proto.v1.administration_pb2 import GetRegionRequest
 from yinxin_proto.v1.administration_pb2_grpc import AdministrationServiceStub
 
@@ -91,6 +101,37 @@ def test_a_swap_that_was_interrupted_is_finished_when_the_folder_is_loaded(
     assert _calls(stored, folder)
     assert _serial(folder) == _serial(done)
     assert not list(folder.glob(f"*{NEXT}"))
+
+
+def test_a_request_that_was_left_behind_is_not_sent_for_another_key(
+    stored: RunningRegion, folder: Path
+) -> None:
+    # Cut short at the end of one renewal and at the beginning of the next: the request is
+    # still that for the present key, the next key is there.
+    with _client(stored, folder) as client:
+        client.renew_certificate(folder)
+    present = ES256.load_private(
+        load_pem_private_key((folder / PRIVATE_KEY).read_bytes(), None).private_bytes(
+            Encoding.DER, PrivateFormat.PKCS8, NoEncryption()
+        )
+    )
+    stale = make_request(present, subject=Subject(organisation="虚构部门"))
+    (folder / f"{REQUEST}{NEXT}").write_bytes(stale)
+    following = ec.generate_private_key(ec.SECP256R1())
+    (folder / f"{PRIVATE_KEY}{NEXT}").write_bytes(
+        following.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    )
+    with _client(stored, folder) as client:
+        client.renew_certificate(folder)
+    assert _calls(stored, folder)
+
+
+def test_what_is_no_key_is_named(stored: RunningRegion, folder: Path) -> None:
+    (folder / f"{PRIVATE_KEY}{NEXT}").write_bytes(b"-----BEGIN PRIVATE KEY-----\n")
+    with _client(stored, folder) as client, pytest.raises(ConfigurationError) as refused:
+        client.renew_certificate(folder)
+    assert refused.value.reason == "CREDENTIALS"
+    assert _calls(stored, folder)
 
 
 def test_a_refusal_leaves_the_credentials_as_they_were(stored: RunningRegion, folder: Path) -> None:

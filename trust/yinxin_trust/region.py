@@ -29,7 +29,7 @@ from yinxin_proto.clock import Clock, Entropy
 from yinxin_proto.error import AlreadyExistsError, ConfigurationError, UnavailableError
 from yinxin_proto.note import LineSigner, NoteSigner
 from yinxin_proto.signature import Suite
-from yinxin_trust import schema
+from yinxin_trust import migration, schema
 from yinxin_trust.allocation import StatusAllocator
 from yinxin_trust.audit import AuditTrail
 from yinxin_trust.auditchain import AuditChain, AuditSeal
@@ -463,6 +463,8 @@ class Region:
         storage = Storage(Database.open(database_url or settings.database_url(directory)))
         try:
             require_home(storage, settings.region.code)
+            with storage.read() as conn:
+                migration.require_current(conn)
         except BaseException:
             storage.close()
             raise

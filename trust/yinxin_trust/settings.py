@@ -6,6 +6,7 @@ inside every licence; the rest may change between starts.
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field, fields, replace
 from datetime import timedelta
 from pathlib import Path
@@ -105,6 +106,8 @@ class RotationTable:
     """the servers', the OCSP responders' and the time-stampers';"""
     secret: timedelta = timedelta(days=730)
     """those that index numbers and wrap data keys."""
+    automatic: bool = False
+    """Whether the server begins what is due by itself, as far as it needs no offline key."""
 
     def __post_init__(self) -> None:
         waits = (self.publish_wait, self.settle, self.destroy_after)
@@ -136,7 +139,8 @@ class HttpTable:
             )
         if self.public_url:
             # What would stand in certificates is refused here, not in the middle of signing one.
-            Locations(crl=f"{self.public_url}/crl/x.crl", shards=self.crl_shards)
+            longest = "timestamp-999999-s4095.crl"
+            Locations(crl=f"{self.public_url}/crl/{longest}", shards=self.crl_shards)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -307,5 +311,5 @@ def _store_lines(name: str, table: Pkcs11Table | SdfTable | RemoteTable) -> list
 
 def toml_text(text: str) -> str:
     """Return a text as a TOML string."""
-    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
-    return f'"{escaped}"'
+    # JSON escapes all that TOML must have escaped, but for DEL.
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")

@@ -36,7 +36,7 @@ from yinxin_edge.tls import TlsIdentity
 from yinxin_proto import pem
 from yinxin_proto.certificate import parse
 from yinxin_proto.clock import Clock, Entropy
-from yinxin_proto.error import AlreadyExistsError, ConfigurationError
+from yinxin_proto.error import AlreadyExistsError, ConfigurationError, InvalidArgumentError
 from yinxin_proto.suite import ES256
 from yinxin_trust.keysettings import KeysTable
 from yinxin_trust.keystores import KEYS, StoreMaker
@@ -68,6 +68,13 @@ class SignerTable:
     """IP addresses in its certificate."""
     threads: int = 32
     """Calls in progress at once."""
+
+    def __post_init__(self) -> None:
+        try:
+            principal_uri(self.domain, OWN)
+        except InvalidArgumentError as error:
+            # It would stand in every caller's certificate.
+            raise ConfigurationError(f"domain: {error.message}", reason="DOMAIN") from error
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -13,12 +14,14 @@ from yinxin_proto.error import ConfigurationError
 from yinxin_trust import keyring
 from yinxin_trust.keysettings import OFFLINE, KeysTable, Pkcs11Table, RemoteTable, SdfTable
 from yinxin_trust.settings import (
+    HttpTable,
     RegionTable,
     Settings,
     load_keys,
     load_settings,
     write_settings,
 )
+from yinxin_trust.signerhouse import SignerTable
 
 REGION = '[region]\ncode = "350300"\ndomain = "putian.example"\nname = "莆田市（示例）"\n'
 TOKEN = Pkcs11Table(
@@ -52,6 +55,30 @@ def test_what_is_written_at_the_founding_is_what_is_read(tmp_path: Path) -> None
     )
     write_settings(tmp_path, settings)
     assert load_settings(tmp_path).keys == settings.keys
+
+
+def test_no_text_of_a_founding_ends_its_line_or_means_something_else(tmp_path: Path) -> None:
+    odd = 'a"b\\c\nkeys = 1\x7f\t末\x00'
+    settings = Settings(
+        region=RegionTable(code="350300", domain="putian.example", name=odd),
+        keys=KeysTable(pkcs11=replace(TOKEN, pin_file=odd)),
+    )
+    write_settings(tmp_path, settings)
+    assert load_settings(tmp_path) == settings
+
+
+@pytest.mark.parametrize("length", [0, 170])
+def test_a_public_address_leaves_room_for_every_name_below_it(length: int) -> None:
+    with pytest.raises(ConfigurationError):
+        HttpTable(public_url="http://pki.example/" + "a" * (151 + length))
+    assert HttpTable(public_url="http://pki.example/" + "a" * 100).crl_shards == 1
+
+
+@pytest.mark.parametrize("domain", ["a\nb", "", "Signer Example"])
+def test_a_signer_has_a_domain_that_certificates_can_name(domain: str) -> None:
+    with pytest.raises(ConfigurationError) as refused:
+        SignerTable(domain=domain)
+    assert refused.value.reason == "DOMAIN"
 
 
 def test_files_named_beside_a_founding_s_keys_are_found_from_anywhere(tmp_path: Path) -> None:
