@@ -11,10 +11,14 @@ from typing import Any
 
 import pytest
 
+from support import hierarchy
 from support.clock import FixedClock, SeededEntropy
 from support.trust_list import trust_list, vkey
 from yinxin_ca.dualcontrol import DualControl, TrustSigner, officer_outcome
 from yinxin_ca.officer import FileOfficerRegister, InMemoryOfficerRegister, Officer, OfficerRegister
+from yinxin_ca.profile import TLS_CA
+from yinxin_ca.subject import Subject
+from yinxin_proto.certificate import parse
 from yinxin_proto.error import (
     AlreadyExistsError,
     FailedPreconditionError,
@@ -31,7 +35,7 @@ from yinxin_proto.operation import (
     new_operation,
     sign_operation,
 )
-from yinxin_proto.strict import canonical_json
+from yinxin_proto.strict import b64url_encode, canonical_json
 from yinxin_proto.suite import ES256
 from yinxin_proto.trustchange import parameters_of, trust_breaks
 from yinxin_proto.trustlist import TrustList
@@ -385,6 +389,55 @@ def test_what_two_decided_stands_although_a_crash_kept_it_from_being_published(
     again = replace(operation(clock, change.action, change.target), parameters=change.parameters)
     for operations in ([both], [], [signed(again, "a", "b")]):
         judge.release(new.to_bytes(), published=old.to_bytes(), operations=operations)
+
+
+def test_a_withdrawn_authority_does_not_come_back_under_another_certificate(
+    judge: TrustSigner, clock: FixedClock
+) -> None:
+    """Two gave up its key; whoever certifies that key once more changes nothing of it."""
+    made = hierarchy.Hierarchy()
+    first = made.tls.certificate
+    known = parse(first)
+    again = made.root.issue(
+        TLS_CA,
+        subject=Subject(
+            organisation=hierarchy.ORGANISATION, common_name=f"{hierarchy.REGION} tls-ca 1"
+        ),
+        public_key=ES256.load_public(known.spki),
+    )
+    assert (parse(again).subject, again == first) == (known.subject, False)
+
+    def listing(*ders: bytes) -> TrustList:
+        return edited(
+            trust_list(), lambda v: v["anchors"].update(tls=[b64url_encode(one) for one in ders])
+        )
+
+    begun, without, with_other = listing(first), listing(), listing(again)
+    judge.release(
+        begun.to_bytes(),
+        published=trust_list().to_bytes(),
+        operations=_covered(clock, trust_list(), begun),
+    )
+    # Certified anew it is the same.
+    assert trust_breaks(begun, with_other) == ()
+    judge.release(
+        without.to_bytes(), published=begun.to_bytes(), operations=_covered(clock, begun, without)
+    )
+    with pytest.raises(PermissionDeniedError) as refused:
+        judge.release(with_other.to_bytes(), published=begun.to_bytes())
+    assert refused.value.reason == "OPERATION_MISSING"
+
+
+def _covered(clock: FixedClock, old: TrustList, new: TrustList) -> list[SignedOperation]:
+    clock.advance(seconds=1)
+    return [
+        signed(
+            replace(operation(clock, change.action, change.target), parameters=change.parameters),
+            "a",
+            "b",
+        )
+        for change in trust_breaks(old, new)
+    ]
 
 
 # --- the file ---------------------------------------------------------------------------
