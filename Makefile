@@ -17,12 +17,14 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 TESTS ?= tests
+# Files of tests run beside one another.
+JOBS ?= 2
 
 demo: $(VENV)/.server-installed
 	$(BIN)/yinxin demo
 
 test: $(VENV)/.dev-installed
-	$(BIN)/pytest $(TESTS)
+	$(BIN)/pytest $(TESTS) --numprocesses $(JOBS) --dist loadfile
 
 lint: $(VENV)/.dev-installed
 	$(BIN)/ruff check .

@@ -131,6 +131,26 @@ class DualControl:
         last = self._register.last_list()
         return None if last is None else TrustList.parse(last)
 
+    def require_current(self, published: bytes) -> None:
+        """Refuse to judge anything on a published trust list that is not the newest.
+
+        Either it or the register is older than the other: what was decided
+        since, and who the officers are, cannot be told from them.
+
+        Args:
+            published: What verifiers have, as the caller says.
+
+        Raises:
+            VerificationError: ``TRUST_LIST_OLD``.
+        """
+        if not self._register.is_current(sha256(published).digest()):
+            raise VerificationError(
+                "the trust list that is said to be published is not the one signed last: the "
+                "database or the offline store was restored from an older state, or is in other "
+                "hands",
+                reason="TRUST_LIST_OLD",
+            )
+
     def cover(
         self,
         changes: Sequence[TrustChange],
@@ -265,21 +285,34 @@ class TrustSigner:
             FailedPreconditionError: The clock is behind (``CLOCK_BACK``).
         """
         at = self.control.now()
-        register, decided = self.control.register, self.control.decided()
-        base = sha256(published).digest()
-        if not register.is_current(base):
-            raise VerificationError(
-                "the trust list that is said to be published is not the one signed last: the "
-                "database was restored from an older state, or is in other hands",
-                reason="TRUST_LIST_OLD",
-            )
+        self.control.require_current(published)
+        decided = self.control.decided()
         old, new = TrustList.parse(published), TrustList.parse(proposed)
         check_succession(old, new)
         used = self.control.cover(
             trust_breaks(old, new, decided=decided), operations, welcome=trust_breaks(old, new)
         )
+        return self._bound(proposed, at, used, base=sha256(published).digest())
+
+    def first(self, proposed: bytes) -> Signer:
+        """Record the list that a region is founded with, and return what signs it.
+
+        Raises:
+            FailedPreconditionError: One was signed before (``FOUNDED``).
+        """
+        at = self.control.now()
+        if self.control.decided() is not None:
+            raise FailedPreconditionError(
+                "these offline keys have signed a trust list already: a region is founded once",
+                reason="FOUNDED",
+            )
+        return self._bound(proposed, at, (), base=None)
+
+    def _bound(
+        self, proposed: bytes, at: int, used: Sequence[Operation], *, base: bytes | None
+    ) -> Signer:
         digest = sha256(proposed)
-        register.record(
+        self.control.register.record(
             SigningRecord(
                 at=at,
                 nonces=tuple(one.nonce for one in used),

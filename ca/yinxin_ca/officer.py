@@ -96,7 +96,8 @@ class OfficerRegister(Protocol):
         """Tell whether a published list (its digest) can be the newest.
 
         It is the one that was signed last, or the one that that follows: the
-        last may have been signed and, for a crash, never published.
+        last may have been signed and, for a crash, never published. Before the
+        first, which is signed at the founding, none can be.
         """
         ...
 
@@ -150,7 +151,7 @@ class InMemoryOfficerRegister:
 
     def is_current(self, trust_list: bytes) -> bool:
         """See `OfficerRegister.is_current`."""
-        return not self._current or trust_list in self._current
+        return trust_list in self._current
 
     def add(self, officer: Officer, at: int) -> None:
         """See `OfficerRegister.add`."""
@@ -192,13 +193,14 @@ class FileOfficerRegister:
         folder: Made if absent, mode 0700.
         key: MAC key, from inside the offline store.
         entropy: Names temporary files.
+        new: Whether a region is being founded: afterwards there is a register.
 
     Raises:
-        IntegrityError: A line that is not ours (``OFFICER_REGISTER``).
+        IntegrityError: It is gone, or has a line that is not ours (``OFFICER_REGISTER``).
         KeyStoreError: It cannot be read or written; every method may raise this too.
     """
 
-    def __init__(self, folder: Path, *, key: bytes, entropy: Entropy) -> None:
+    def __init__(self, folder: Path, *, key: bytes, entropy: Entropy, new: bool = False) -> None:
         self._folder = folder
         self._key = key
         self._entropy = entropy
@@ -209,6 +211,12 @@ class FileOfficerRegister:
         self._mac = _START
         self._state = InMemoryOfficerRegister()
         self._read()
+        if not (self._lines or new):
+            # Else whoever can delete a file could have officers appointed anew.
+            raise IntegrityError(
+                "the officers' register is gone; restore the offline store from a backup",
+                reason="OFFICER_REGISTER",
+            )
 
     def officers(self) -> Mapping[str, Officer]:
         """See `OfficerRegister.officers`."""

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from hashlib import sha256
-from typing import Final, TypeVar
+from typing import Final
 
 from yinxin_proto.certificate import parse as parse_certificate
 from yinxin_proto.error import MalformedError
@@ -21,8 +21,6 @@ from yinxin_proto.logkey import LogKey
 from yinxin_proto.operation import Action
 from yinxin_proto.strict import Json, b64url_decode, canonical_json
 from yinxin_proto.trustlist import TrustList
-
-_Name = TypeVar("_Name")
 
 WITNESSES: Final = "witnesses"
 """Names the witnesses as what a change is about."""
@@ -162,16 +160,14 @@ def _anchors(old: TrustList, new: TrustList, decided: TrustList) -> Iterator[Tru
 
 
 def _keep(before: list[Json], decided: list[Json], after: list[Json]) -> bool:
-    """Whether every CA stays but those whose withdrawal was decided, which stay away."""
-    if _hold(*(frozenset(map(str, listed)) for listed in (before, decided, after))):
-        return True
-    # Certified anew, by another root say, a CA is what it was.
-    return _hold(_certified(before), _certified(decided), _certified(after))
+    """Whether every CA stays but those whose withdrawal was decided, which stay away.
 
-
-def _hold(before: frozenset[_Name], decided: frozenset[_Name], after: frozenset[_Name]) -> bool:
-    withdrawn = before - decided
-    return before - withdrawn <= after and not withdrawn & after
+    By name and key: certified anew, by another root say, a CA is what it was,
+    and one that was withdrawn does not come back under another certificate.
+    """
+    was, stays = _certified(before), _certified(after)
+    withdrawn = was - _certified(decided)
+    return was - withdrawn <= stays and not withdrawn & stays
 
 
 def _certified(anchors: list[Json]) -> frozenset[tuple[bytes, bytes]]:

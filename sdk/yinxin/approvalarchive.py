@@ -7,6 +7,7 @@ those stand again without being reissued. They lie beside the credentials, in
 
 from __future__ import annotations
 
+import fcntl
 import os
 import threading
 from collections.abc import Sequence
@@ -56,12 +57,29 @@ class ApprovalArchive:
 
     def _append(self, path: Path, line: bytes) -> None:
         path.parent.mkdir(mode=0o700, exist_ok=True)
-        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
+        flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
         descriptor = os.open(path, flags, 0o600)
         try:
-            view = memoryview(line)
+            # Until it is closed: a line of megabytes may take several writes.
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            size = os.fstat(descriptor).st_size
+            # What a crash cut short was never sent; this copy must not become part of it.
+            is_torn = size > 0 and os.pread(descriptor, 1, size - 1) != b"\n"
+            view = memoryview(b"\n" + line if is_torn else line)
             while view:
                 view = view[os.write(descriptor, view) :]
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        if size == 0:
+            _sync(path.parent)
+
+
+def _sync(folder: Path) -> None:
+    """Make a file's name in its folder durable, and the folder's own."""
+    for place in (folder, folder.parent):
+        descriptor = os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)

@@ -6,6 +6,7 @@ import shutil
 import socket
 import sqlite3
 import subprocess
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -160,6 +161,12 @@ def test_a_database_that_is_damaged(copy: Path) -> None:
     for path in copy.glob("region.db-*"):
         path.unlink()
     _refused(run("serve", str(copy)), "DATABASE_CORRUPT", 70)
+
+
+def test_a_database_of_another_version_of_the_code(copy: Path) -> None:
+    with closing(sqlite3.connect(copy / "region.db")) as connection, connection:
+        connection.execute("UPDATE alembic_version SET version_num = 'v0001'")
+    _refused(run("serve", str(copy), "--listen", "127.0.0.1:0"), "SCHEMA_VERSION", 70)
 
 
 def test_a_key_that_was_altered(copy: Path) -> None:

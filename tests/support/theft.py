@@ -109,11 +109,12 @@ class HidingIssuer(Issuer):
         entropy: Entropy,
         decoys: int | Sequence[bytes] = 0,
     ) -> IssuedSdJwt:
-        other = {"CZZT": "虚构的买主", "CZZTDMLX": "虚构"}
         (holder,) = claims["CZZT"]
         ways: dict[str, dict[str, Json]] = {
-            "holder": {"CZZT": [holder, SD(other)]},
+            "holder": {"CZZT": [holder, SD({"CZZT": "虚构的买主", "CZZTDMLX": "虚构"})]},
             "field": {"KZ_MDD": SD("虚构市")},
+            "name": {"ZZMC": "虚构的更好的证照"},
+            "issuer": {"ZZBFJG": "虚构的更高的机构"},
         }
         added = ways[self._path]
         issued = super().issue({**claims, **added}, entropy=entropy, decoys=decoys)
@@ -121,7 +122,6 @@ class HidingIssuer(Issuer):
         names = {one.name for one in shown.disclosures if one.name}
         kept = [one for one in issued.disclosures if one.name in names]
         self.hidden = [one.encoded for one in issued.disclosures if one not in kept]
-        assert self.hidden
         return IssuedSdJwt(issued.issuer_jwt, tuple(one.encoded for one in kept), issued.hash_name)
 
 

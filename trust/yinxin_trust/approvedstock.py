@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 
 from yinxin_proto.approval import ISSUE
 from yinxin_proto.approvalcopy import MAX_COPY_BYTES, ApprovalCopy
@@ -29,6 +29,9 @@ class ApprovedBatch:
     """One approval of an authority's, proven."""
 
     authority: str
+    """Credit code."""
+    name: str
+    """Of the authority, as the trust list has it."""
     requests: Mapping[bytes, bytes | None]
     """Exact bytes by digest; None where the copy has the digest alone."""
 
@@ -81,23 +84,32 @@ class ApprovedStock:
         approval = unverified.verify(record.public_key, copy.digests)
         bodies = copy.requests or (None,) * len(copy.digests)
         requests = dict(zip(copy.digests, bodies, strict=True))
-        return approval.digest, ApprovedBatch(authority=owner.code, requests=requests)
+        return approval.digest, ApprovedBatch(
+            authority=owner.code, name=owner.name, requests=requests
+        )
 
 
 def read_copies(path: Path) -> Iterator[ApprovalCopy]:
     """Yield the copies in a file of JSON lines, or in every such file of a folder.
 
     Raises:
-        ConfigurationError: It cannot be read (``APPROVALS``), or a line is no copy
-            (``APPROVAL_COPY``): nothing may be judged by half of the copies.
+        ConfigurationError: It cannot be read, or is a folder without such files
+            (``APPROVALS``), or a line is no copy (``APPROVAL_COPY``): nothing
+            may be judged by half of the copies.
     """
     try:
         files = [path]
         if path.is_dir():
             files = sorted(file for suffix in _SUFFIXES for file in path.glob(suffix))
+        if not files:
+            raise ConfigurationError(
+                f"{path} has no copies of approvals (*.jsonl): judged by it, nothing would stand; "
+                "name the authority's folder approvals/, or a file",
+                reason="APPROVALS",
+            )
         for file in files:
             with file.open("rb") as lines:
-                for number, line in enumerate(lines, 1):
+                for number, line in enumerate(_lines(lines), 1):
                     if line.strip():
                         yield _copy(line, file, number)
     except OSError as error:
@@ -106,12 +118,18 @@ def read_copies(path: Path) -> Iterator[ApprovalCopy]:
         ) from error
 
 
+def _lines(file: BinaryIO) -> Iterator[bytes]:
+    """Yield lines, of each no more than shows that it is too long."""
+    while line := file.readline(MAX_COPY_BYTES + 2):
+        yield line
+
+
 def _copy(line: bytes, file: Path, number: int) -> ApprovalCopy:
     try:
-        return ApprovalCopy.parse(line[:MAX_COPY_BYTES].strip())
+        return ApprovalCopy.parse(line.strip())
     except MalformedError as error:
         raise ConfigurationError(
-            f"{file.name}, line {number}: no copy of an approval ({error.reason}); a last line "
-            "that was cut short was never sent: delete it",
+            f"{file.name}, line {number}: no copy of an approval ({error.reason}); a line "
+            "that a crash cut short was never sent: delete that line",
             reason="APPROVAL_COPY",
         ) from error

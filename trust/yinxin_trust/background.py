@@ -30,6 +30,7 @@ from yinxin_trust.expiry import ExpirySweep
 from yinxin_trust.ledger import LICENCES, USES
 from yinxin_trust.refresh import Refresher
 from yinxin_trust.region import Region
+from yinxin_trust.rotation.schedule import Schedule
 from yinxin_trust.sequencer import Sequencer, lease_name
 from yinxin_trust.servercertificate import ServerCertificate
 from yinxin_trust.soundness import Soundness
@@ -171,6 +172,12 @@ class Background:
             entropy=region.entropy,
         )
         self._rotation = region.rotation()
+        self._schedule = Schedule(
+            storage=region.storage,
+            rotation=self._rotation,
+            settings=region.settings.rotation,
+            clock=region.clock,
+        )
         self._soundness = Soundness(keyring=region.keyring, directory=directory)
         office = LeaseOffice(
             database=region.storage.database,
@@ -238,6 +245,7 @@ class Background:
             self._expiry.expire_due,
             self._region.audit_chain.extend,
             self._remember,
+            self._schedule.begin_due,
             self._rotation.run_due,
             self._certificate.ensure,
             self._region.storage.database.checkpoint,

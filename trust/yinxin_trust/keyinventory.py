@@ -19,6 +19,7 @@ from yinxin_proto.error import ConflictError, FailedPreconditionError, NotFoundE
 from yinxin_proto.jose import encode_x5c, x5c_chain
 from yinxin_proto.strict import Json, canonical_json, parse_json
 from yinxin_trust import schema
+from yinxin_trust.directory import touch
 from yinxin_trust.keystage import KNOWN, Stage, Step, target_of
 
 _k = schema.key_version.c
@@ -74,6 +75,7 @@ class KeyVersion:
 
 def add(conn: Connection, key: KeyVersion) -> None:
     """Record a version that was not there, inside a write transaction."""
+    touch(conn)
     chain = canonical_json(list(encode_x5c(key.chain)) if key.chain else []).decode()
     moments = {name: getattr(key, name) for name in set(_MOMENTS.values())}
     conn.execute(
@@ -189,6 +191,7 @@ def move(
         ConflictError: Another process moved it meanwhile (``KEY_MOVED``).
     """
     target = target_of(step, key.stage)
+    touch(conn)
     done = conn.execute(
         update(schema.key_version)
         .where(*_is(key.ref), _k.stage == key.stage.value)
@@ -203,6 +206,7 @@ def move(
 
 def note(conn: Connection, ref: KeyRef, **changes: object) -> None:
     """Write other columns of a version, inside a write transaction."""
+    touch(conn)
     conn.execute(update(schema.key_version).where(*_is(ref)).values(**changes))
 
 

@@ -11,9 +11,24 @@ import threading
 from yinxin_edge.journal import Journal
 from yinxin_edge.principal import PeerVerifier
 from yinxin_edge.tls import TlsIdentity
-from yinxin_proto.certificate import parse
+from yinxin_proto.certificate import Certificate, parse
 from yinxin_proto.error import YinxinError
+from yinxin_trust.certification import tls_anchors
+from yinxin_trust.permissionseal import PermissionSeal
+from yinxin_trust.region import Region
 from yinxin_trust.servercertificate import ServerCertificate
+
+
+def peer_anchors(region: Region) -> dict[str, tuple[Certificate, ...]]:
+    """Return the CAs whose clients are let in, by domain.
+
+    Raises:
+        IntegrityError: The records were changed behind the region's back
+            (``PERMISSIONS``): a CA among them could be an intruder's.
+    """
+    with region.storage.read() as conn:
+        PermissionSeal(region.keyring.integrity_key()).check(conn)
+        return {region.namespace.domain: tuple(map(parse, tls_anchors(conn)))}
 
 
 class LiveIdentity:
@@ -42,10 +57,8 @@ class LiveIdentity:
                 if stamp == self._stamp:
                     return None
                 identity = self._certificate.identity()
-                domain = self._certificate.region.namespace.domain
-                anchors = tuple(map(parse, self._certificate.anchors()))
                 # Before the handshake that a new CA's client is about to make.
-                self._peers.replace_anchors({domain: anchors})
+                self._peers.replace_anchors(peer_anchors(self._certificate.region))
                 self._stamp = stamp
         except YinxinError as error:
             self._journal.error("tls_not_reloaded", error)

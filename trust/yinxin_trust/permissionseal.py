@@ -1,4 +1,4 @@
-"""A seal over who may do what: principals, roles, scopes and approval keys.
+"""A seal over who may do what: principals, roles, scopes, keys and certificate authorities.
 
 One MAC, under a key of the online store, over every such row and the version
 of the records. Whoever can write to the database but has not the keys can
@@ -27,6 +27,7 @@ _LABEL: Final = b"yinxin/permissions/v1\0"
 _KEY: Final = "permission_seal"
 _CHANGED: Final = "permission_seal_changed"
 _k = schema.authority_key.c
+_v = schema.key_version.c
 _SEALED: Final[tuple[tuple[Table, tuple[Any, ...]], ...]] = (
     (schema.principal, tuple(schema.principal.c)),
     (schema.role_assignment, tuple(schema.role_assignment.c)),
@@ -47,6 +48,22 @@ _SEALED: Final[tuple[tuple[Table, tuple[Any, ...]], ...]] = (
             _k.not_after_ms,
             _k.stopped_ms,
             _k.pin,
+        ),
+    ),
+    # Whoever could add a TLS CA here would be let in under any name, and what
+    # the next trust list says of a key's end is read from here.
+    (
+        schema.key_version,
+        (
+            _v.owner,
+            _v.purpose,
+            _v.version,
+            _v.suite,
+            _v.stage,
+            _v.thumbprint,
+            _v.public,
+            _v.chain,
+            _v.ending,
         ),
     ),
 )

@@ -63,7 +63,7 @@ class Publication:
         writer.write_targets(
             "targets",
             {TRUST_TARGET: trust_list},
-            signers=[self._keyring.signer(Purpose.TUF_TARGETS)],
+            signers=[self._keyring.trust_signer(self._clock).first(trust_list)],
             delegations=keys.delegated(),
         )
         for role in DELEGATED:

@@ -31,6 +31,7 @@ from yinxin_proto.merkle import TreeHead, root
 from yinxin_proto.strict import Json
 from yinxin_trust import schema
 from yinxin_trust.approvedstock import ApprovedStock
+from yinxin_trust.catalogue import Catalogue, load_catalogue
 from yinxin_trust.decoy import decoy_digests
 from yinxin_trust.ledger import LICENCES
 from yinxin_trust.namespace import Namespace
@@ -118,7 +119,12 @@ class Reconciler:
             IntegrityError: The entries in the table are not those of the signed tree
                 (``LOG_ENTRIES``): somebody hid what was logged.
         """
-        tally = _Tally(thumbprint=thumbprint, stock=self.stock)
+        tally = _Tally(
+            thumbprint=thumbprint,
+            stock=self.stock,
+            catalogue=load_catalogue(conn),
+            domain=self.namespace.domain,
+        )
         logged: list[bytes] = []
         for start in range(0, head.size, _CHUNK):
             entries = _entries(conn, start, min(start + _CHUNK, head.size))
@@ -177,9 +183,13 @@ class Reconciler:
 class _Tally:
     """What was seen so far, in the log's order."""
 
-    def __init__(self, *, thumbprint: bytes, stock: ApprovedStock) -> None:
+    def __init__(
+        self, *, thumbprint: bytes, stock: ApprovedStock, catalogue: Catalogue, domain: str
+    ) -> None:
         self._thumbprint = thumbprint
         self._stock = stock
+        self._catalogue = catalogue
+        self._domain = domain
         self._used: set[tuple[bytes, bytes]] = set()
         self.own: list[int] = []
         self.compared = 0
@@ -223,10 +233,36 @@ class _Tally:
             return Doubt.REPLAYED
         body = batch.requests[request]
         self.compared += is_own and body is not None
-        if _hides(record, presented) or not (body is None or _says(body, record, presented)):
+        says = body is None or self._says(body, batch.name, record, presented)
+        if _hides(record, presented) or not says:
             return Doubt.CONTENT
         self._used.add((approval, request))
         return None
+
+    def _says(
+        self, body: bytes, authority: str, record: LicenceRecord, presented: sdjwt.SdJwt
+    ) -> bool:
+        """Tell whether a licence says what was requested, and nothing more.
+
+        What it is called and who issued it, which people read first, are the
+        catalogue's and the trust list's words, not its own.
+        """
+        try:
+            claims = presented.unverified_claims()
+            request = IssueRequest.parse(body)
+            expected = build_claims(
+                request,
+                identifier=record.identifier,
+                status=record.status,
+                domain=self._domain,
+                type_name=self._catalogue.get(request.type, request.type_version).name,
+                authority_name=authority,
+                issued_at=datetime.fromtimestamp(int(claims["iat"]), UTC),
+            )
+        except (YinxinError, KeyError, IndexError, ValueError, TypeError, OverflowError, OSError):
+            return False
+        said = {name: value for name, value in claims.items() if name != "_sd_alg"}
+        return bool(_plain(expected) == said)
 
 
 def _entries(conn: Connection, start: int, end: int) -> list[bytes]:
@@ -288,26 +324,6 @@ def _hides(record: LicenceRecord, presented: sdjwt.SdJwt) -> bool:
     except YinxinError:
         return True
     return not hidden <= decoys
-
-
-def _says(body: bytes, record: LicenceRecord, presented: sdjwt.SdJwt) -> bool:
-    """Tell whether a licence says what was requested, and nothing more."""
-    try:
-        claims = presented.unverified_claims()
-        request = IssueRequest.parse(body)
-        expected = build_claims(
-            request,
-            identifier=record.identifier,
-            status=record.status,
-            domain=str(claims["iss"]).split("/")[2],
-            type_name=str(claims["ZZMC"]),
-            authority_name=str(claims["ZZBFJG"]),
-            issued_at=datetime.fromtimestamp(int(claims["iat"]), UTC),
-        )
-    except (YinxinError, KeyError, IndexError, ValueError, TypeError):
-        return False
-    said = {name: value for name, value in claims.items() if name != "_sd_alg"}
-    return bool(_plain(expected) == said)
 
 
 def _plain(value: Json | SD) -> Json:

@@ -29,7 +29,7 @@ from yinxin_proto.clock import Clock, Entropy
 from yinxin_proto.error import AlreadyExistsError, ConfigurationError, UnavailableError
 from yinxin_proto.note import LineSigner, NoteSigner
 from yinxin_proto.signature import Suite
-from yinxin_trust import schema
+from yinxin_trust import migration, schema
 from yinxin_trust.allocation import StatusAllocator
 from yinxin_trust.audit import AuditTrail
 from yinxin_trust.auditchain import AuditChain, AuditSeal
@@ -405,7 +405,7 @@ class Region:
                     settings=settings,
                     storage=storage,
                     keyring=Keyring(
-                        settings.namespace, online, offline, file_officers(draft, entropy)
+                        settings.namespace, online, offline, file_officers(draft, entropy, new=True)
                     ),
                     registers=file_registers(draft),
                     clock=clock,
@@ -463,6 +463,8 @@ class Region:
         storage = Storage(Database.open(database_url or settings.database_url(directory)))
         try:
             require_home(storage, settings.region.code)
+            with storage.read() as conn:
+                migration.require_current(conn)
         except BaseException:
             storage.close()
             raise
@@ -489,10 +491,12 @@ def file_registers(directory: Path) -> Registers:
     )
 
 
-def file_officers(directory: Path, entropy: Entropy) -> OfficerRegisterFactory:
+def file_officers(
+    directory: Path, entropy: Entropy, *, new: bool = False
+) -> OfficerRegisterFactory:
     """Return what opens the officers' register of a region's directory, with the offline keys."""
     folder = directory / OFFLINE / OFFICERS
-    return lambda key: FileOfficerRegister(folder, key=key, entropy=entropy)
+    return lambda key: FileOfficerRegister(folder, key=key, entropy=entropy, new=new)
 
 
 def _unused(directory: Path) -> Path:

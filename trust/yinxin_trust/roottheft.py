@@ -110,9 +110,8 @@ class RootTheft:
         outcome = b64url_encode(root.certificate)
         change = TrustChange(Action.REPLACE_ROOT, "root", parameters_of(outcome))
         control = region.keyring.control(region.clock)
-        if not operations or not all(
-            control.register.is_used(one.operation.nonce) for one in operations
-        ):
+        decided = control.decided()
+        if decided is None or decided.anchors.root != root.certificate:
             control.cover([change], operations)
         done("authorised")
         with region.storage.read() as conn:

@@ -106,6 +106,8 @@ class RotationTable:
     """the servers', the OCSP responders' and the time-stampers';"""
     secret: timedelta = timedelta(days=730)
     """those that index numbers and wrap data keys."""
+    automatic: bool = False
+    """Whether the server begins what is due by itself, as far as it needs no offline key."""
 
     def __post_init__(self) -> None:
         waits = (self.publish_wait, self.settle, self.destroy_after)

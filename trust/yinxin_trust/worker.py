@@ -22,12 +22,10 @@ from yinxin_edge.server import Server, ServerSettings
 from yinxin_edge.supervisor import WorkerSpec
 from yinxin_edge.tls import reloading_server_credentials
 from yinxin_edge.worker import WorkerLink
-from yinxin_proto.certificate import parse
 from yinxin_proto.suite import ES256
 from yinxin_trust.answering import Answering
 from yinxin_trust.background import Background
-from yinxin_trust.certification import tls_anchors
-from yinxin_trust.liveidentity import LiveIdentity
+from yinxin_trust.liveidentity import LiveIdentity, peer_anchors
 from yinxin_trust.peerrevocation import PeerRevocation
 from yinxin_trust.publicservice import PublicService
 from yinxin_trust.region import REGISTERS, Region
@@ -141,10 +139,8 @@ def make_server(region: Region, settings: ProcessSettings, journal: Journal) -> 
 
 def peer_verifier(region: Region) -> PeerVerifier:
     """Return what verifies the region's clients, by the CAs of this moment."""
-    with region.storage.read() as conn:
-        anchors = tuple(map(parse, tls_anchors(conn)))
     return PeerVerifier(
-        anchors={region.namespace.domain: anchors},
+        anchors=peer_anchors(region),
         clock=region.clock,
         is_revoked=PeerRevocation(storage=region.storage, suite=ES256, clock=region.clock),
         suite=ES256,

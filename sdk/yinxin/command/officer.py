@@ -12,11 +12,11 @@ import typer
 
 from yinxin.command.inputfile import InputFile, read_input
 from yinxin.officerkey import make_officer_key, open_officer_key
+from yinxin.operationview import outcome_rows
 from yinxin_edge.clock import SystemClock
 from yinxin_edge.terminal import Terminal
 from yinxin_proto.error import ConfigurationError, FailedPreconditionError
-from yinxin_proto.keyrecord import KeyRecord
-from yinxin_proto.operation import Action, check_officer, sign_operation
+from yinxin_proto.operation import check_officer, sign_operation
 from yinxin_proto.operationfile import MAX_FILE_BYTES, OperationFile
 
 VARIABLE: Final = "YINXIN_OFFICER_PASSPHRASE"
@@ -90,19 +90,7 @@ def _show(terminal: Terminal, wanted: OperationFile) -> None:
         (row("persons"), operation.persons),
         (row("digest"), operation.digest.hex()),
     ]
-    if operation.action is Action.COMPROMISE_KEY:
-        record = KeyRecord.from_json(wanted.outcome, "outcome")
-        if record.pin is not None:
-            pin = record.pin
-            again = sum(end - start for start, end in pin.reattested)
-            members += [
-                (row("stop"), pin.n_stop),
-                (row("safe"), pin.n_safe),
-                (row("reattested"), again),
-                (row("lost"), pin.n_stop - pin.n_safe - again),
-            ]
-    elif operation.action is Action.FREEZE_LOG and isinstance(wanted.outcome, dict):
-        members.append((row("stop"), wanted.outcome.get("size")))
+    members += [(row(name), value) for name, value in outcome_rows(wanted)]
     terminal.record(terminal.text("officer.title"), members, style="yellow")
 
 

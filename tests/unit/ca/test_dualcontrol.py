@@ -11,10 +11,14 @@ from typing import Any
 
 import pytest
 
+from support import hierarchy
 from support.clock import FixedClock, SeededEntropy
 from support.trust_list import trust_list, vkey
 from yinxin_ca.dualcontrol import DualControl, TrustSigner, officer_outcome
 from yinxin_ca.officer import FileOfficerRegister, InMemoryOfficerRegister, Officer, OfficerRegister
+from yinxin_ca.profile import TLS_CA
+from yinxin_ca.subject import Subject
+from yinxin_proto.certificate import parse
 from yinxin_proto.error import (
     AlreadyExistsError,
     FailedPreconditionError,
@@ -31,7 +35,7 @@ from yinxin_proto.operation import (
     new_operation,
     sign_operation,
 )
-from yinxin_proto.strict import canonical_json
+from yinxin_proto.strict import b64url_encode, canonical_json
 from yinxin_proto.suite import ES256
 from yinxin_proto.trustchange import parameters_of, trust_breaks
 from yinxin_proto.trustlist import TrustList
@@ -52,7 +56,7 @@ def clock() -> FixedClock:
 def register(request: pytest.FixtureRequest, tmp_path: Path) -> OfficerRegister:
     if request.param == "memory":
         return InMemoryOfficerRegister()
-    return FileOfficerRegister(tmp_path / "officers", key=MAC, entropy=SeededEntropy(1))
+    return FileOfficerRegister(tmp_path / "officers", key=MAC, entropy=SeededEntropy(1), new=True)
 
 
 @pytest.fixture
@@ -180,7 +184,10 @@ def _suspended(listed: TrustList) -> TrustList:
 
 @pytest.fixture
 def judge(control: DualControl) -> TrustSigner:
-    return TrustSigner(signer=KEYS["d"], control=control)
+    """Has signed the list that tests begin with."""
+    made = TrustSigner(signer=KEYS["d"], control=control)
+    made.first(trust_list().to_bytes())
+    return made
 
 
 def _metadata(data: bytes) -> bytes:
@@ -318,6 +325,7 @@ def test_two_officers_sign_what_a_key_becomes_and_not_only_that_it_changes(
     judge: TrustSigner, clock: FixedClock
 ) -> None:
     old = edited(trust_list(), lambda v: _key(v).update(not_after=ENDS))
+    judge.release(old.to_bytes(), published=trust_list().to_bytes())
     agreed = edited(old, lambda v: _key(v).update(not_after=ENDS + 1))
     other = edited(old, lambda v: _key(v).update(not_after=None))
     (change,) = trust_breaks(old, agreed)
@@ -383,18 +391,65 @@ def test_what_two_decided_stands_although_a_crash_kept_it_from_being_published(
         judge.release(new.to_bytes(), published=old.to_bytes(), operations=operations)
 
 
+def test_a_withdrawn_authority_does_not_come_back_under_another_certificate(
+    judge: TrustSigner, clock: FixedClock
+) -> None:
+    """Two gave up its key; whoever certifies that key once more changes nothing of it."""
+    made = hierarchy.Hierarchy()
+    first = made.tls.certificate
+    known = parse(first)
+    again = made.root.issue(
+        TLS_CA,
+        subject=Subject(
+            organisation=hierarchy.ORGANISATION, common_name=f"{hierarchy.REGION} tls-ca 1"
+        ),
+        public_key=ES256.load_public(known.spki),
+    )
+    assert (parse(again).subject, again == first) == (known.subject, False)
+
+    def listing(*ders: bytes) -> TrustList:
+        return edited(
+            trust_list(), lambda v: v["anchors"].update(tls=[b64url_encode(one) for one in ders])
+        )
+
+    begun, without, with_other = listing(first), listing(), listing(again)
+    judge.release(
+        begun.to_bytes(),
+        published=trust_list().to_bytes(),
+        operations=_covered(clock, trust_list(), begun),
+    )
+    # Certified anew it is the same.
+    assert trust_breaks(begun, with_other) == ()
+    judge.release(
+        without.to_bytes(), published=begun.to_bytes(), operations=_covered(clock, begun, without)
+    )
+    with pytest.raises(PermissionDeniedError) as refused:
+        judge.release(with_other.to_bytes(), published=begun.to_bytes())
+    assert refused.value.reason == "OPERATION_MISSING"
+
+
+def _covered(clock: FixedClock, old: TrustList, new: TrustList) -> list[SignedOperation]:
+    clock.advance(seconds=1)
+    return [
+        signed(
+            replace(operation(clock, change.action, change.target), parameters=change.parameters),
+            "a",
+            "b",
+        )
+        for change in trust_breaks(old, new)
+    ]
+
+
 # --- the file ---------------------------------------------------------------------------
 
 
 def _filled(folder: Path) -> FileOfficerRegister:
-    register = FileOfficerRegister(folder, key=MAC, entropy=SeededEntropy(2))
+    register = FileOfficerRegister(folder, key=MAC, entropy=SeededEntropy(2), new=True)
     clock = FixedClock()
     control = DualControl(register=register, clock=clock, region=REGION)
     for name in "ab":
         control.add_officer(person(name))
-    judge = TrustSigner(signer=KEYS["d"], control=control)
-    listed = trust_list().to_bytes()
-    judge.release(listed, published=listed)
+    TrustSigner(signer=KEYS["d"], control=control).first(trust_list().to_bytes())
     return register
 
 
@@ -419,8 +474,9 @@ def _alter(lines: list[bytes]) -> list[bytes]:
         lambda lines: [*lines, lines[0]],
         lambda lines: [*lines, b"{}\n"],
         lambda lines: [*lines[:2], lines[2][:-9]],
+        lambda _: [],
     ],
-    ids=["alter", "drop-first", "drop-middle", "swap", "repeat", "add", "cut"],
+    ids=["alter", "drop-first", "drop-middle", "swap", "repeat", "add", "cut", "empty"],
 )
 def test_a_register_that_was_touched_is_refused(
     tmp_path: Path, attack: Callable[[list[bytes]], list[bytes]]
@@ -431,6 +487,43 @@ def test_a_register_that_was_touched_is_refused(
     with pytest.raises(IntegrityError) as refused:
         FileOfficerRegister(tmp_path / "officers", key=MAC, entropy=SeededEntropy(3))
     assert refused.value.reason == "OFFICER_REGISTER"
+
+
+def test_a_register_that_is_gone_is_not_begun_anew(tmp_path: Path) -> None:
+    """Whoever could delete it would have himself appointed, and every nonce unused."""
+    _filled(tmp_path / "officers")
+    (tmp_path / "officers" / "register.jsonl").unlink()
+    with pytest.raises(IntegrityError) as refused:
+        FileOfficerRegister(tmp_path / "officers", key=MAC, entropy=SeededEntropy(3))
+    assert refused.value.reason == "OFFICER_REGISTER"
+
+
+def test_a_register_cut_back_to_before_the_last_list_judges_nothing(tmp_path: Path) -> None:
+    register = _filled(tmp_path / "officers")
+    path = tmp_path / "officers" / "register.jsonl"
+    whole = path.read_bytes()
+    listed = edited(trust_list(), lambda v: v.update(issued_at=v["issued_at"] + 1)).to_bytes()
+    control = DualControl(register=register, clock=FixedClock(), region=REGION)
+    judge = TrustSigner(signer=KEYS["d"], control=control)
+    judge.release(listed, published=trust_list().to_bytes())
+    path.write_bytes(whole)
+
+    again = FileOfficerRegister(tmp_path / "officers", key=MAC, entropy=SeededEntropy(3))
+    control = DualControl(register=again, clock=FixedClock(), region=REGION)
+    judge = TrustSigner(signer=KEYS["d"], control=control)
+    for attempt in (
+        lambda: judge.release(listed, published=listed),
+        lambda: control.require_current(listed),
+    ):
+        with pytest.raises(VerificationError) as refused:
+            attempt()
+        assert refused.value.reason == "TRUST_LIST_OLD"
+
+
+def test_a_region_is_founded_once(judge: TrustSigner) -> None:
+    with pytest.raises(FailedPreconditionError) as refused:
+        judge.first(trust_list().to_bytes())
+    assert refused.value.reason == "FOUNDED"
 
 
 def test_a_register_under_another_key_is_refused(tmp_path: Path) -> None:

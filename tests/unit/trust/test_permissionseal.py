@@ -17,12 +17,14 @@ from yinxin_proto.scope import TypeScope
 from yinxin_proto.suite import ES256
 from yinxin_trust import schema
 from yinxin_trust.access import EXCLUSIVE, Role
+from yinxin_trust.liveidentity import peer_anchors
 from yinxin_trust.permissionseal import SETTING, PermissionSeal
 from yinxin_trust.storage import get_setting, put_setting
 from yinxin_trust.trust_check import TrustCheck
 from yinxin_trust.trustlisting import scopes_json
 
 _p, _r, _k = schema.principal.c, schema.role_assignment.c, schema.authority_key.c
+_v = schema.key_version.c
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +71,33 @@ def _unseal(conn: Connection) -> None:
     conn.execute(delete(schema.setting).where(schema.setting.c.name == SETTING))
 
 
-ATTACKS = (_grant, _revive, _remove_withdrawal, _enable, _widen, _unseal)
+def _plant_ca(conn: Connection) -> None:
+    """An intruder's own TLS CA among those of the past."""
+    row = conn.execute(select(schema.key_version).where(_v.purpose == "tls-ca")).one()
+    planted = {**row._mapping, "version": 9, "stage": "retired", "thumbprint": bytes(32)}
+    conn.execute(insert(schema.key_version).values(planted))
+
+
+def _swap_ca(conn: Connection) -> None:
+    other = select(_v.chain).where(_v.purpose == "member-ca").scalar_subquery()
+    conn.execute(update(schema.key_version).where(_v.purpose == "tls-ca").values(chain=other))
+
+
+def _stage(conn: Connection) -> None:
+    conn.execute(update(schema.key_version).where(_v.purpose == "tls-ca").values(stage="retired"))
+
+
+ATTACKS = (
+    _grant,
+    _revive,
+    _remove_withdrawal,
+    _enable,
+    _widen,
+    _unseal,
+    _plant_ca,
+    _swap_ca,
+    _stage,
+)
 
 
 class UndoneError(Exception):
@@ -107,6 +135,21 @@ def test_a_later_change_does_not_seal_them(
     with pytest.raises(IntegrityError) as refused:
         change_over_it()
     assert refused.value.reason == "PERMISSIONS"
+
+
+def test_a_planted_authority_lets_nobody_in(small: SmallRegion) -> None:
+    """Neither at a worker's start nor when it looks again before a handshake."""
+    region = small.region
+    assert peer_anchors(region)[region.namespace.domain]
+    with region.storage.database.write() as conn:
+        _plant_ca(conn)
+    try:
+        with pytest.raises(IntegrityError) as refused:
+            peer_anchors(region)
+        assert refused.value.reason == "PERMISSIONS"
+    finally:
+        with region.storage.database.write() as conn:
+            conn.execute(delete(schema.key_version).where(_v.version == 9))
 
 
 def test_an_older_state_of_the_records_is_not_sealed_as_the_newer(small: SmallRegion) -> None:

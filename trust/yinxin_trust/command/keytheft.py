@@ -6,7 +6,8 @@ officers are to sign; then, given the signed file, it carries that out.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -135,11 +136,13 @@ def compromise(
             sequence=lambda: _sequence(region),
         )
         with audited(region, "StopKey", f"keys/{name}"):
-            proposal = work.propose(name, _stock(work, approvals or ()))
+            stock = _stock(work, approvals or ())
+            proposal = work.propose(name, stock)
+        refused = Counter(() if stock is None else stock.refused)
         if as_json:
-            terminal.json(report_json(proposal))
+            terminal.json(report_json(proposal, refused))
         else:
-            _show(terminal, proposal)
+            _show(terminal, proposal, refused)
         if not dry_run:
             _hand_out(
                 terminal, out, proposal.operation(region.registrar), proposal.record.to_json()
@@ -340,13 +343,19 @@ def _start(
 # --- the report ---------------------------------------------------------------------------
 
 
-def report_json(proposal: Proposal) -> dict[str, Json]:
-    """Return what was found, for machines."""
+def report_json(proposal: Proposal, refused: Mapping[str, int]) -> dict[str, Json]:
+    """Return what was found, for machines.
+
+    Args:
+        proposal: What is to be said of the key.
+        refused: How many copies of approvals did not hold, by reason.
+    """
     found = proposal.reconciliation
     report: dict[str, Json] = {"key": str(proposal.key), "record": proposal.record.to_json()}
     if found is not None:
         report["entries"] = found.entries
         report["compared"] = found.compared
+        report["refused_copies"] = dict(refused)
         report["doubtful"] = [
             {"index": one.index, "doubt": one.doubt.value, "identifier": one.identifier}
             for one in found.doubtful
@@ -354,7 +363,7 @@ def report_json(proposal: Proposal) -> dict[str, Json]:
     return report
 
 
-def _show(terminal: Terminal, proposal: Proposal) -> None:
+def _show(terminal: Terminal, proposal: Proposal, refused: Mapping[str, int]) -> None:
     found = proposal.reconciliation
     row: Callable[[str], str] = lambda name: terminal.text(f"key.report.{name}")  # noqa: E731
     members: list[tuple[str, object]] = [(row("key"), str(proposal.key))]
@@ -368,6 +377,10 @@ def _show(terminal: Terminal, proposal: Proposal) -> None:
             (row("compared"), found.compared),
             (row("doubtful"), len(found.doubtful)),
         ]
+    if refused:
+        # They approve nothing: what rests on them is doubtful for that alone.
+        reasons = ", ".join(f"{reason} {count}" for reason, count in sorted(refused.items()))
+        members.append((row("refused"), reasons))
     terminal.record(terminal.text("key.report.title"), members, style="yellow")
     for one in () if found is None else found.doubtful[:_SHOWN]:
         terminal.line(

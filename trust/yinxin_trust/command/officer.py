@@ -7,7 +7,7 @@ from typing import Annotated, Final
 
 import typer
 
-from yinxin_ca.dualcontrol import FIRST_OFFICERS, officer_outcome
+from yinxin_ca.dualcontrol import FIRST_OFFICERS, DualControl, officer_outcome
 from yinxin_ca.officer import Officer
 from yinxin_proto.operation import Action, SignedOperation, new_operation
 from yinxin_proto.strict import Json
@@ -23,6 +23,7 @@ from yinxin_trust.command.passphrase import (
     PassphraseSource,
 )
 from yinxin_trust.command.speech import terminal_of
+from yinxin_trust.publication import published_trust_list
 from yinxin_trust.region import Region
 
 app: Final = typer.Typer(no_args_is_help=True, add_completion=False)
@@ -54,7 +55,7 @@ def add(
     )
     public = read_public_key(key, ES256)
     with open_region(directory, source, offline=True) as region:
-        control = region.keyring.control(region.clock)
+        control = _control(region)
         needs = len(control.register.officers()) >= FIRST_OFFICERS
         outcome = officer_outcome(public)
         if needs and operation is None:
@@ -87,7 +88,7 @@ def remove(
             _prepare(region, context, out, Action.REMOVE_OFFICER, officer_id, {})
             return
         with audited(region, "RemoveOfficer", f"officers/{officer_id}"):
-            region.keyring.control(region.clock).remove_officer(officer_id, _read(operation))
+            _control(region).remove_officer(officer_id, _read(operation))
     terminal.line("officer.removed", style="green", name=officer_id)
 
 
@@ -108,6 +109,14 @@ def list_officers(
     columns = [terminal.text(f"officer.column.{name}") for name in ("id", "name", "key")]
     rows = [(one.id, one.name, one.public_key.thumbprint.hex()[:16]) for one in officers.values()]
     terminal.table(columns, rows)
+
+
+def _control(region: Region) -> DualControl:
+    """Return the signer's judgement, once its register was held against what is published."""
+    control = region.keyring.control(region.clock)
+    with region.storage.read() as conn:
+        control.require_current(published_trust_list(conn, region.clock.now()))
+    return control
 
 
 def _read(path: Path | None) -> SignedOperation | None:

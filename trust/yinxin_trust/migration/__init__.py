@@ -53,13 +53,13 @@ def require_current(conn: Connection) -> None:
     """Refuse a database of another revision.
 
     Raises:
-        ConfigurationError: It is older (run ``yinxin region upgrade``) or newer
-            than this version of the code (``SCHEMA_VERSION``).
+        ConfigurationError: It is older or newer than this version of the code
+            (``SCHEMA_VERSION``).
     """
     found = current(conn)
     if found != head():
         raise ConfigurationError(
             f"the database is at schema revision {found or 'none'}, this version needs {head()}; "
-            "upgrade the older of the two",
+            "use the version of the code that it was made by",
             reason="SCHEMA_VERSION",
         )
