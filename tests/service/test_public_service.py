@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import copy
 import http.client
 import io
 import urllib.parse
@@ -36,7 +37,7 @@ from yinxin_edge.http import HttpServer, HttpSettings
 from yinxin_edge.journal import Journal
 from yinxin_proto.certificate import Certificate, parse
 from yinxin_proto.crl import RevocationReason, parse_crl
-from yinxin_proto.error import FailedPreconditionError, KeyStoreError
+from yinxin_proto.error import FailedPreconditionError, IntegrityError, KeyStoreError
 from yinxin_proto.jose import x5c_chain
 from yinxin_proto.ocsp import CertId, OcspAnswer, OcspStatus, parse_ocsp
 from yinxin_proto.signature import PublicKey
@@ -645,6 +646,31 @@ def test_a_revocation_that_was_interrupted_is_finished_by_the_same_command(
         _, crl = served.ask("GET", leaf.crl_urls[0].removeprefix(URL))
         listed = parse_crl(crl).verify(served.anchor(name), suite=ES256)
         assert listed.entries[leaf.serial_number].reason is compromise
+
+
+def test_a_register_that_was_put_back_makes_nothing_good_again() -> None:
+    served = Served(shards=2)
+    leaf = served.seal()
+    register = served.region.foundation.registers("seal")
+    assert isinstance(register, InMemoryRegister)
+    backup = copy.deepcopy(register.__dict__)
+    revoke_certificate(served.region, leaf.serial_number, RevocationReason.KEY_COMPROMISE)
+    publish_revocations(served.region, ["seal"])
+    register.__dict__.update(backup)
+
+    # However often it is tried: numbers catch up, what was forgotten does not come back.
+    for _ in range(4):
+        with pytest.raises(IntegrityError) as refused:
+            publish_revocations(served.region, ["seal"])
+        assert refused.value.reason == "REGISTER_OLD"
+    served.clock.advance(days=4)
+    with pytest.raises(IntegrityError):
+        refresh(served.region)
+    with served.region.storage.read() as conn:
+        assert not current_view(conn, served.clock.now()).expired
+    _, crl = served.ask("GET", leaf.crl_urls[0].removeprefix(URL))
+    served.close()
+    assert leaf.serial_number in parse_crl(crl).content.entries
 
 
 def _key() -> PublicKey:

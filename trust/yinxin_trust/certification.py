@@ -8,7 +8,7 @@ certificate says of a key is evidence; who is trusted is in the trust list alone
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, Protocol
@@ -30,7 +30,8 @@ from yinxin_ca.register import Register, is_compromised
 from yinxin_ca.subject import Subject
 from yinxin_proto.certificate import Certificate, parse
 from yinxin_proto.clock import Clock, Entropy
-from yinxin_proto.crl import parse_crl
+from yinxin_proto.crl import RevocationList, parse_crl
+from yinxin_proto.error import ConflictError, IntegrityError
 from yinxin_proto.jose import x5c_chain
 from yinxin_proto.keyrecord import KeyState
 from yinxin_proto.leaf import evidence_hash
@@ -212,12 +213,42 @@ def is_crl_due(crl: bytes | None, now: datetime) -> bool:
 
 
 def put_crls(conn: Connection, crls: Mapping[str, bytes], clock: Clock) -> None:
-    """Keep the newest CRLs, and the evidence that new licences will commit to."""
+    """Keep the newest CRLs, and the evidence that new licences will commit to.
+
+    Raises:
+        IntegrityError: One lacks what the list that is kept revokes: the register
+            was put back to an older state, and what it forgot would stand again
+            (``REGISTER_OLD``).
+        ConflictError: Another process kept a newer one meanwhile (``CRL_NUMBER``);
+            sign again.
+    """
+    # First: whoever else keeps lists waits from here on.
+    touch(conn)
+    held = {name: parse_crl(crl).content for name in crls if (crl := get_crl(conn, name))}
+    pairs = [(name, held[name], parse_crl(crls[name]).content) for name in held]
+    # Another issuer is another root, which counts from one again.
+    _check_newer([pair for pair in pairs if pair[1].issuer == pair[2].issuer])
     for name, crl in crls.items():
         put_setting(conn, f"crl/{name}", crl.hex())
     if any(name.partition("-")[0] in ("licence", "external") for name in crls):
         _renew_evidence(conn, milliseconds(clock.now()))
-    touch(conn)
+
+
+def _check_newer(lists: Sequence[tuple[str, RevocationList, RevocationList]]) -> None:
+    """Refuse lists that say less than those that are kept, or were made before them."""
+    for name, before, after in lists:
+        if not before.entries.keys() <= after.entries.keys():
+            raise IntegrityError(
+                f"the revocation list {name} would lack what the one that is published revokes: "
+                "the register was restored from an older copy; restore the newest",
+                reason="REGISTER_OLD",
+            )
+    for name, before, after in lists:
+        if after.number <= before.number:
+            raise ConflictError(
+                f"another process made a newer revocation list {name} at this moment; try again",
+                reason="CRL_NUMBER",
+            )
 
 
 def get_crl(conn: Connection, name: str) -> bytes | None:

@@ -13,7 +13,13 @@ from typing import Final
 from sqlalchemy import Connection
 
 from yinxin_proto.clock import Clock, Entropy
-from yinxin_proto.error import KeyStoreError, UnavailableError, YinxinError
+from yinxin_proto.error import (
+    ConflictError,
+    IntegrityError,
+    KeyStoreError,
+    UnavailableError,
+    YinxinError,
+)
 from yinxin_proto.repository import DELEGATED, Expiry, RepositoryView
 from yinxin_trust.certification import (
     IssuingCa,
@@ -85,9 +91,11 @@ class Refresher:
         Raises:
             KeyStoreError, UnavailableError: An authority's key cannot be had;
                 everything else is published.
+            IntegrityError, ConflictError: As `put_crls`, of one authority's lists;
+                everything else is published.
             VerificationError: The root or the trust list has expired: that
                 takes the offline keys.
-            IntegrityError: The database was restored from an older state.
+            IntegrityError: Or the database was restored from an older state.
         """
         with self._storage.write() as conn:
             # First, or two processes would sign the same lists.
@@ -120,18 +128,15 @@ class Refresher:
         self, conn: Connection, view: RepositoryView, now: datetime, missed: list[YinxinError]
     ) -> _Targets:
         cas = issuing_cas(conn)
-        signed: dict[str, bytes] = {}
         for ca in cas:
             # A destroyed key has signed its last list, which holds to its CA's end.
             is_there = ca.key.stage is not Stage.DESTROYED
             if not is_there or not is_crl_due(get_crl(conn, ca.label), now):
                 continue
             try:
-                signed |= self._sign_lists(conn, ca)
-            except (KeyStoreError, UnavailableError) as error:
+                put_crls(conn, self._sign_lists(conn, ca), self._clock)
+            except (KeyStoreError, UnavailableError, ConflictError, IntegrityError) as error:
                 missed.append(error)
-        if signed:
-            put_crls(conn, signed, self._clock)
         held = get_crls(conn)
         published = set(view.paths("crl"))
         return {
