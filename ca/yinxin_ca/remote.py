@@ -47,6 +47,8 @@ from yinxin_proto.v1.signer_pb2_grpc import SignerServiceStub
 Q = TypeVar("Q")
 R = TypeVar("R")
 
+MAX_KEYS: Final = 100_000
+"""More than any signer keeps for one caller."""
 _PASSING: Final = frozenset({"GRPC_UNAVAILABLE", "GRPC_CANCELLED"})
 
 
@@ -113,13 +115,20 @@ class RemoteKeyStore:
         """See `KeyStore.generate`.
 
         Raises:
-            KeyStoreError: The key must be exportable (``KEY_NOT_EXPORTABLE``).
+            KeyStoreError: The key must be exportable (``KEY_NOT_EXPORTABLE``), or
+                the signer made another (``SIGNER_FAULT``).
             PermissionDeniedError: We may not make such keys there.
         """
         if ref.purpose in EXPORTABLE:
             raise _not_exportable(ref)
         request = CreateSigningKeyRequest(name=str(ref), suite=suite.name)
-        return self._keep(ref, self._call(self._stub.CreateSigningKey, request))
+        made = self._call(self._stub.CreateSigningKey, request)
+        if made.suite != suite.name:
+            raise KeyStoreError(
+                f"the remote signer made {ref} in another suite than {suite.name}",
+                reason="SIGNER_FAULT",
+            )
+        return self._keep(ref, made)
 
     def signer(self, ref: KeyRef) -> Signer:
         """See `KeyStore.signer`; looked up once."""
@@ -174,7 +183,7 @@ class RemoteKeyStore:
             found += map(_info, page.keys)
             if not page.next_page_token:
                 return tuple(found)
-            if page.next_page_token == token:
+            if page.next_page_token == token or len(found) > MAX_KEYS or not page.keys:
                 raise MalformedError("the signer's pages do not end", reason="PAGE_TOKEN")
             token = page.next_page_token
 

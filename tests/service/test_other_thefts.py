@@ -18,7 +18,7 @@ from yinxin_ca.profile import LICENCE
 from yinxin_ca.software import SoftwareKeyStore
 from yinxin_ca.subject import Subject
 from yinxin_ca.timestampbook import InMemoryTimestampBook
-from yinxin_proto.certificate import CertificatePurpose, parse
+from yinxin_proto.certificate import CertificatePurpose, parse, verify_link
 from yinxin_proto.checkpoint import Checkpoint
 from yinxin_proto.crl import RevocationReason, parse_crl
 from yinxin_proto.error import (
@@ -40,6 +40,7 @@ from yinxin_trust.catheft import CaTheft
 from yinxin_trust.certification import (
     IssuingCa,
     get_crl,
+    get_crls,
     issuing_cas,
     open_authority,
     tls_anchors,
@@ -51,6 +52,7 @@ from yinxin_trust.ledger import LICENCES, signed_head
 from yinxin_trust.logtheft import LogTheft
 from yinxin_trust.publication import current_view
 from yinxin_trust.refresh import refresh
+from yinxin_trust.revocation import publish_revocations, revoke_certificate
 from yinxin_trust.roottheft import RootTheft
 from yinxin_trust.status import LIFETIME, STATUS_CHAIN, TTL
 from yinxin_trust.storage import require_setting
@@ -265,6 +267,48 @@ def test_licences_outlive_the_root(scene: Scene, tmp_path: Path) -> None:
     for presentation in [*before, *map(scene.file, scene.genuine)]:
         for report in (scene.online(presentation), scene.offline(pack, presentation)):
             assert report.indication is Indication.TOTAL_PASSED, report.code
+
+
+def test_the_root_is_replaced_though_an_authority_has_no_key_and_one_was_revoked(
+    scene: Scene,
+) -> None:
+    region, officers = scene.small.region, scene.officers
+    CaTheft(region=region).succeed("seal")
+    past, _ = issuing(scene, "seal")
+    region.keyring.online.destroy(past.key.ref)
+    (member,) = issuing(scene, "member")
+    reason = RevocationReason.CESSATION_OF_OPERATION
+    revoke_certificate(region, parse(member.certificate).serial_number, reason)
+
+    theft = RootTheft(region=region)
+    operation, _ = theft.prepare()
+    theft.replace([officers.sign(operation)])
+
+    with region.storage.read() as conn:
+        root = parse(get_anchors(conn).root)
+        crl = get_crl(conn, "root")
+    (again,), cas = issuing(scene, "member"), issuing(scene, "seal")
+    for ca in (again, *cas):
+        verify_link(parse(ca.certificate), root, ES256, intermediates=1)
+    assert crl is not None
+    listed = parse_crl(crl).verify(root, suite=ES256)
+    assert set(listed.entries) == {parse(again.certificate).serial_number}
+
+
+def test_what_the_next_root_revokes_is_on_the_roots_list(scene: Scene) -> None:
+    region, officers = scene.small.region, scene.officers
+    theft = RootTheft(region=region)
+    operation, _ = theft.prepare()
+    theft.replace([officers.sign(operation)])
+    (seal,) = issuing(scene, "seal")
+    revoked = revoke_certificate(
+        region, parse(seal.certificate).serial_number, RevocationReason.SUPERSEDED
+    )
+    publish_revocations(region, [revoked.authority])
+    with region.storage.read() as conn:
+        lists = get_crls(conn)
+    assert {name for name in lists if name.startswith("root")} == {"root"}
+    assert parse(seal.certificate).serial_number in parse_crl(lists["root"]).content.entries
 
 
 # --- a token that was carried off, with an authority's key in it ----------------------

@@ -21,6 +21,7 @@ from cryptography.x509.oid import AuthorityInformationAccessOID
 from sqlalchemy import select
 
 from support.clock import FixedClock, SeededEntropy
+from support.officers import Officers
 from support.openssl import needs_openssl, openssl
 from yinxin_ca.authority import CertificateAuthority, to_pem
 from yinxin_ca.keystore import Purpose
@@ -62,6 +63,7 @@ from yinxin_trust.revocation import (
     revoke_certificate,
     revoke_certificates_of_key,
 )
+from yinxin_trust.roottheft import RootTheft
 from yinxin_trust.settings import HttpTable
 from yinxin_trust.trustlisting import get_anchors
 from yinxin_verifier.assembly import read_revocations
@@ -590,6 +592,21 @@ def test_openssl_follows_every_address_of_a_rotated_authority(name: str, tmp_pat
             is_revoked = leaf.serial_number in revoked
             for said in (_by_lists(folder), _by_responder(folder, served.port)):
                 assert ("revoked" in said) is is_revoked, said
+    served.close()
+
+
+def test_authorities_under_the_next_root_point_at_what_is_served() -> None:
+    served = Served()
+    theft = RootTheft(region=served.region)
+    operation, _ = theft.prepare()
+    theft.replace([Officers.appoint(served.region).sign(operation)])
+    _rotate(served, Purpose.SEAL_CA)
+    with served.region.storage.read() as conn:
+        cas = [parse(ca.certificate) for ca in issuing_cas(conn, "seal")]
+    for ca in cas:
+        for url in (*ca.crl_urls, *_access(ca).values()):
+            response, _ = served.ask("GET", url.removeprefix(URL))
+            assert response.status == 200, url
     served.close()
 
 

@@ -75,6 +75,10 @@ def rotate(served: ServedRegion, purpose: Purpose, owner: str = "") -> None:
     assert done.returncode == 0, (purpose, done.stdout, done.stderr)
 
 
+_SERIALS = itertools.count()
+"""Licence numbers are unique in a region, whoever asks for them."""
+
+
 @dataclass
 class Work:
     """Clients at work; what they made and what failed."""
@@ -83,7 +87,6 @@ class Work:
     verified: int = 0
     failures: list[BaseException] = field(default_factory=list)
     _stop: threading.Event = field(default_factory=threading.Event)
-    _serials: Iterator[int] = field(default_factory=itertools.count)
 
     @classmethod
     @contextmanager
@@ -117,7 +120,7 @@ class Work:
         try:
             with served.client(address) as client:
                 while not self._stop.is_set():
-                    number = f"虚构证字K{next(self._serials)}"
+                    number = f"虚构证字K{next(_SERIALS)}"
                     licence = client.issue(issue_request(number), context=CONTEXT)
                     client.verify(licence, context=CONTEXT).require_passed()
                     self.issued.append(licence)

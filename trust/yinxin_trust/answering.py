@@ -22,7 +22,7 @@ from yinxin_ca.subject import Subject
 from yinxin_ca.timestamp import TimestampAuthority
 from yinxin_ca.timestampbook import TimestampBook
 from yinxin_proto.certificate import Certificate, parse
-from yinxin_proto.error import YinxinError
+from yinxin_proto.error import IntegrityError, YinxinError
 from yinxin_proto.ocsp import CertId
 from yinxin_proto.signature import PublicKey
 from yinxin_trust.certification import IssuingCa, issuing_cas, open_authority
@@ -172,10 +172,15 @@ class Answering:
         with region.storage.read() as conn:
             signer = region.keyring.at(conn).signer(Purpose.TIMESTAMP)
             above = get_anchors(conn).timestamp
-            issuer = next(ca for ca in issuing_cas(conn) if ca.certificate == above)
+            issuers = [ca for ca in issuing_cas(conn) if ca.certificate == above]
+        if not issuers:
+            raise IntegrityError(
+                "the records have no time-stamp authority with that certificate",
+                reason="ANCHOR_RECORD",
+            )
         own = OwnCertificate(
             region=region,
-            authority=issuer,
+            authority=issuers[0],
             profile=TIMESTAMP,
             common_name="Time-stamping",
             key=signer.public_key,

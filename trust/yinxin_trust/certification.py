@@ -90,6 +90,14 @@ def ca_label(name: str, version: int) -> str:
     return name if version == 1 else f"{name}-{version}"
 
 
+def list_name(label: str) -> str:
+    """Return what the revocation list and certificate of an authority are published as.
+
+    There is one root at a time: whichever it is, its list is the root's.
+    """
+    return ROOT if label.partition("-")[0] == ROOT else label
+
+
 def issuing_cas(conn: Connection, only: str | None = None) -> list[IssuingCa]:
     """Return every issuing authority that was ever published, past ones included.
 
@@ -166,7 +174,7 @@ def open_authority(
         register=registers(label),
         clock=clock,
         entropy=entropy,
-        locations=keyring.namespace.locations(label, online=name != ROOT),
+        locations=keyring.namespace.locations(list_name(label), online=name != ROOT),
         is_compromised=lambda spki: _is_compromised_elsewhere(registers, label, spki),
     )
 

@@ -7,7 +7,6 @@ another name or purpose is refused, and what was stolen is refused to everybody.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -15,7 +14,7 @@ from typing import Final
 from sqlalchemy import Connection, select
 
 from yinxin_ca.authority import CertificateAuthority
-from yinxin_ca.enrolment import Enrolment, Entitlement, KnownKey
+from yinxin_ca.enrolment import Enrolment, Entitlement
 from yinxin_ca.profile import TLS_CLIENT
 from yinxin_ca.register import CertificateRecord, Register
 from yinxin_proto.crl import RevocationReason
@@ -30,6 +29,7 @@ from yinxin_trust.certification import (
     put_crls,
     sign_lists,
 )
+from yinxin_trust.keyadmission import holder_of, known_keys
 from yinxin_trust.keystage import Stage
 from yinxin_trust.registration import Registrar
 from yinxin_trust.trustlisting import get_anchors
@@ -63,7 +63,9 @@ class PrincipalCertificates:
             purpose=TLS_CLIENT.name,
             entitlement=Entitlement(organisation_code=authority, uri=uri),
         )
-        return enrolment.admit(request, self._known_keys(conn))
+        registrar = self.registrar
+        known = known_keys(conn, registers=registrar.registers, keyring=registrar.keyring)
+        return enrolment.admit(request, known)
 
     def certify(self, principal_id: str, key: PublicKey) -> tuple[bytes, ...]:
         """Certify an admitted key; leaf first."""
@@ -102,7 +104,7 @@ class PrincipalCertificates:
             (ca, record)
             for ca in cas
             for record in registers(ca.label).records()
-            if _holder(record, ca.label) == uri
+            if holder_of(record, ca.label) == uri
         ]
         if serial is not None:
             mine = [(ca, record) for ca, record in mine if record.serial == serial]
@@ -134,23 +136,6 @@ class PrincipalCertificates:
         compromise = RevocationReason.KEY_COMPROMISE
         return reason is compromise and record.reason is not compromise
 
-    def _known_keys(self, conn: Connection) -> Iterator[KnownKey]:
-        for name in self.registrar.registers.names():
-            for record in self.registrar.registers(name).records():
-                yield KnownKey(
-                    spki=record.spki,
-                    holder=_holder(record, name),
-                    purpose=record.profile,
-                    revoked=record.reason,
-                )
-        for row in conn.execute(select(schema.authority_key)):
-            yield KnownKey(spki=bytes(row.spki), holder=row.authority_code, purpose=row.purpose)
-        for info in self.registrar.keyring.online.list():
-            if info.spki is not None:
-                yield KnownKey(
-                    spki=info.spki, holder=info.ref.owner, purpose=info.ref.purpose.value
-                )
-
     def _uri(self, principal_id: str) -> str:
         return self.registrar.keyring.namespace.principal_uri(principal_id)
 
@@ -164,12 +149,6 @@ class PrincipalCertificates:
             clock=self.registrar.clock,
             entropy=self.registrar.entropy,
         )
-
-
-def _holder(record: CertificateRecord, register: str) -> str:
-    """Return whom a record names: a principal by URI, others by their register and subject."""
-    found = record.read()
-    return found.uris[0] if found.uris else f"{register}/{found.subject.hex()}"
 
 
 def _revoke_once(

@@ -67,7 +67,8 @@ ENCRYPTION: Final = {
     Purpose.SEAL: Purpose.SEAL_ENCRYPTION,
 }
 """Where the other half of a pair is kept."""
-_PROFILE: Final = replace(CROSS_LICENCE_CA, purposes=(CertificatePurpose.LICENCE_SIGNING,))
+CROSS_PROFILE: Final = replace(CROSS_LICENCE_CA, purposes=(CertificatePurpose.LICENCE_SIGNING,))
+"""Of an authority outside: licences alone."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,7 +103,7 @@ class ExternalCertificates:
             raise AlreadyExistsError(
                 "this authority is pinned already", reason="EXTERNAL_CA_EXISTS"
             )
-        cross = self._cross(conn, issuing, _PROFILE)
+        cross = self._cross(conn, issuing, CROSS_PROFILE)
         members: dict[str, Json] = {
             "chain": [b64url_encode(der) for der in authority.chain],
             "fingerprint": b64url_encode(authority.fingerprint),

@@ -43,6 +43,7 @@ from yinxin_trust.certification import (
     sign_lists,
 )
 from yinxin_trust.directory import touch
+from yinxin_trust.keyadmission import check_new
 from yinxin_trust.keyinventory import KeyVersion, add_active
 from yinxin_trust.keyring import Keyring
 from yinxin_trust.keystage import Stage
@@ -89,14 +90,18 @@ class Registrar:
             also: Done last in the same transaction: it stands with the authority, or neither.
 
         Raises:
-            InvalidArgumentError: A wrong code, or types that the catalogue lacks.
+            InvalidArgumentError: A wrong code, types that the catalogue lacks, or
+                an approval key that is weak or on record for something else
+                (``KEY_WEAK``, ``KEY_REUSE``).
             AlreadyExistsError: The authority is there already.
-            FailedPreconditionError: The offline store is not open.
+            FailedPreconditionError: The offline store is not open, or the approval
+                key is known as stolen (``KEY_COMPROMISED``).
         """
         self.keyring.signer(Purpose.TUF_TARGETS)
         ref = KeyRef(authority.code, Purpose.LICENCE)
         with self.storage.read() as conn:
             self._check_authority(conn, authority)
+            check_new(conn, authority.approval_key, registers=self.registers, keyring=self.keyring)
             anchors = get_anchors(conn)
         # A key that a failed attempt left behind was never trusted: it is used now.
         known = {info.ref for info in self.keyring.online.list()}

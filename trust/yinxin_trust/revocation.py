@@ -24,6 +24,7 @@ from yinxin_trust.certification import (
     crl_targets,
     get_crls,
     issuing_cas,
+    list_name,
     open_authority,
     put_crls,
     sign_lists,
@@ -148,7 +149,7 @@ def publish_revocations(region: Region, authorities: Collection[str]) -> None:
         publication.lock(conn)
         opened: dict[str, CertificateAuthority] = {}
         missed: list[KeyStoreError] = []
-        for label in _in_order(authorities):
+        for label in _in_order(map(list_name, authorities)):
             try:
                 opened[label] = _open(conn, region, label)
             except KeyStoreError as error:

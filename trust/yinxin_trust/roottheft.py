@@ -10,19 +10,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Final
 
-from sqlalchemy import Connection, update
+from sqlalchemy import Connection, select, update
 
 from yinxin_ca.authority import CertificateAuthority, create_root
 from yinxin_ca.keystore import KeyRef, Purpose
 from yinxin_ca.subject import Subject
-from yinxin_proto.certificate import parse
+from yinxin_proto.certificate import Certificate, parse
 from yinxin_proto.crl import RevocationReason
-from yinxin_proto.error import FailedPreconditionError
+from yinxin_proto.error import FailedPreconditionError, IntegrityError
 from yinxin_proto.jose import encode_x5c
 from yinxin_proto.operation import Action, Operation, SignedOperation, new_operation
 from yinxin_proto.strict import Json, b64url_encode, canonical_json
+from yinxin_proto.suite import suite, suite_of
 from yinxin_proto.trustchange import TrustChange, parameters_of
 from yinxin_trust import schema
 from yinxin_trust.certification import (
@@ -32,17 +34,19 @@ from yinxin_trust.certification import (
     ca_label,
     crl_targets,
     issuing_cas,
+    list_name,
     put_crls,
     sign_lists,
 )
 from yinxin_trust.directory import touch
+from yinxin_trust.externalauthority import CROSS_PROFILE
 from yinxin_trust.keyinventory import KeyVersion, add_active, inventory, move, note, versions
 from yinxin_trust.keystage import Stage, Step
 from yinxin_trust.region import Region
 from yinxin_trust.rows import milliseconds
 from yinxin_trust.status import STATUS_CHAIN, StatusSigner
 from yinxin_trust.storage import get_setting, put_setting
-from yinxin_trust.trustlisting import put_anchor
+from yinxin_trust.trustlisting import CROSS_PREFIX, put_anchor
 
 _NEXT: Final = "root/next"
 """Setting: the certificate of a root that was prepared and not published."""
@@ -111,12 +115,15 @@ class RootTheft:
             control.cover([change], operations)
         done("authorised")
         with region.storage.read() as conn:
-            cas = issuing_cas(conn)
+            cas, outside = issuing_cas(conn), _crossed(conn, region.clock.now())
         renewed = {ca.certificate: self._certify(root, ca) for ca in cas}
+        crossed = {name: self._cross(root, cross) for name, cross in outside.items()}
         done("certified")
         with region.storage.write() as conn:
             touch(conn)
             self._write(conn, root, cas, renewed)
+            for name, cross in crossed.items():
+                put_setting(conn, name, cross.hex())
             lists = sign_lists(ROOT, root)
             put_crls(conn, lists, region.clock)
             signer = StatusSigner(keyring=region.keyring, clock=region.clock)
@@ -152,18 +159,42 @@ class RootTheft:
         """Certify an issuing CA's name and key anew; one that was revoked stays so."""
         _, profile, common_name = ISSUING[ca.name]
         version = ca.key.ref.version
-        signer = self.region.keyring.store_of(ca.key.ref.purpose).signer(ca.key.ref)
+        # From its first certificate: its own key may be destroyed, or gone with its token.
+        public_key = suite(ca.key.suite).load_public(parse(ca.certificate).spki)
         der = root.issue(
             profile,
             subject=Subject(
                 organisation=self.region.namespace.name,
                 common_name=common_name if version == 1 else f"{common_name} {version}",
             ),
-            public_key=signer.public_key,
+            public_key=public_key,
         )
+        revoked = self._revoked(ca.certificate)
         if ca.key.stage is Stage.COMPROMISED:
-            root.revoke(parse(der).serial_number, RevocationReason.CA_COMPROMISE)
+            revoked = RevocationReason.CA_COMPROMISE
+        if revoked is not None:
+            root.revoke(parse(der).serial_number, revoked)
         return der
+
+    def _cross(self, root: CertificateAuthority, cross: Certificate) -> bytes:
+        """Certify a licensed authority outside anew; one that was taken back stays so."""
+        found = suite_of(cross.spki)
+        if found is None:
+            raise IntegrityError("a cross-certificate of no suite", reason="CHAIN_ALGORITHM")
+        key = found.load_public(cross.spki)
+        der = root.cross_certify(cross.der, profile=CROSS_PROFILE, public_key=key)
+        if (revoked := self._revoked(cross.der)) is not None:
+            root.revoke(parse(der).serial_number, revoked)
+        return der
+
+    def _revoked(self, certificate: bytes) -> RevocationReason | None:
+        """Return why the root before revoked a certificate of its own, if it did."""
+        registers, serial = self.region.foundation.registers, parse(certificate).serial_number
+        for label in registers.names():
+            record = registers(label).find(serial) if list_name(label) == ROOT else None
+            if record is not None and record.revoked_at is not None:
+                return record.reason
+        return None
 
     def _write(
         self,
@@ -207,6 +238,17 @@ class RootTheft:
             conn.execute(
                 update(k).where(k.c.thumbprint == leaf.thumbprint).values(x5c=_chain(*chain))
             )
+
+
+def _crossed(conn: Connection, now: datetime) -> dict[str, Certificate]:
+    """Return the cross-certificates that stand in the trust list, by their settings.
+
+    One that has ended is left as it is: nothing below it counts any more.
+    """
+    s = schema.setting.c
+    rows = conn.execute(select(s.name, s.value).where(s.name.startswith(CROSS_PREFIX)))
+    found = {row.name: parse(bytes.fromhex(row.value)) for row in rows}
+    return {name: cross for name, cross in found.items() if cross.not_after > now}
 
 
 def _chain(*ders: bytes) -> str:

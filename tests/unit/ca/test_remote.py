@@ -29,7 +29,7 @@ from yinxin_proto.error import (
 )
 from yinxin_proto.signature import Signer, SigningKey, Suite
 from yinxin_proto.strict import b64url_encode
-from yinxin_proto.suite import ES256
+from yinxin_proto.suite import ES256, ML_DSA_65
 
 LICENCE = KeyRef("11350399MB0000017D", Purpose.LICENCE)
 CA = KeyRef("350399", Purpose.LICENCE_CA)
@@ -251,3 +251,22 @@ def test_a_signer_that_answers_for_another_key_is_found_out(
         with pytest.raises(KeyStoreError, match="another key") as caught:
             signer.sign(b"message")
     assert caught.value.reason == "SIGNER_FAULT"
+
+
+class _Stubborn(SoftwareKeyStore):
+    """Makes whatever key it likes."""
+
+    def generate(self, ref: KeyRef, suite: Suite) -> Signer:
+        return super().generate(ref, ES256)
+
+
+def test_a_signer_that_makes_a_key_of_another_suite_is_found_out(tmp_path: Path) -> None:
+    stubborn = in_memory_key_store(clock=FixedClock(), entropy=SeededEntropy())
+    stubborn.__class__ = _Stubborn
+    journal = SignerJournal(tmp_path / "journal.jsonl", clock=FixedClock())
+    with signer_server(stubborn, journal) as channel:
+        remote = RemoteKeyStore(channel=channel, timeout=timedelta(seconds=10))
+        with pytest.raises(KeyStoreError) as caught:
+            remote.generate(LICENCE, ML_DSA_65)
+        assert caught.value.reason == "SIGNER_FAULT"
+    journal.close()

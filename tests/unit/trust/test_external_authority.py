@@ -11,6 +11,7 @@ import pytest
 from sqlalchemy import select
 
 from support.licensed_authority import ENCRYPTION, SIGNING, LicensedAuthority
+from support.officers import Officers
 from support.requests import AUTHORITY, OTHER_AUTHORITY
 from support.small_region import SmallRegion
 from yinxin_ca import der
@@ -32,6 +33,7 @@ from yinxin_trust.externalauthority import ExternalCertificates, Pair
 from yinxin_trust.ledger import LICENCES, receipt
 from yinxin_trust.pack_export import collect, write_zip
 from yinxin_trust.refresh import refresh
+from yinxin_trust.roottheft import RootTheft
 from yinxin_trust.settings import RegionTable
 from yinxin_trust.trustlisting import get_anchors
 from yinxin_verifier.decision import verify
@@ -213,6 +215,23 @@ def test_licences_stand_under_a_licensed_authority_until_it_is_taken_back(
     office.small.clock.advance(minutes=1)
     office.take_back()
     assert office.judge().indication is not Indication.TOTAL_PASSED
+
+
+def test_licences_under_a_licensed_authority_outlive_the_root(
+    office: Office, licensed: LicensedAuthority
+) -> None:
+    region = office.small.region
+    office.pin(licensed)
+    licensed.issue("licence", office.request(LICENCE))
+    office.install(LICENCE, licensed.der("licence"))
+    office.put_crl(licensed.crl())
+    officers = Officers.appoint(region)
+    theft = RootTheft(region=region)
+    operation, _ = theft.prepare()
+    theft.replace([officers.sign(operation)])
+    office.small.clock.advance(minutes=1)
+    report = office.judge(STRICT)
+    assert report.indication is Indication.TOTAL_PASSED, report.text
 
 
 def test_licences_commit_to_the_outside_list_that_is_here(

@@ -37,6 +37,7 @@ from yinxin_proto.strict import canonical_json
 from yinxin_trust import schema
 from yinxin_trust.audit import AuditTrail
 from yinxin_trust.directory import touch
+from yinxin_trust.keyadmission import check_new
 from yinxin_trust.keyinventory import (
     KeyVersion,
     add,
@@ -196,8 +197,9 @@ class Rotation:
         Raises:
             NotFoundError: No such owner (``KEY``).
             InvalidArgumentError: The key is on record already, for anything or
-                anybody (``KEY_REUSE``).
-            FailedPreconditionError: A rotation of it is in progress (``KEY_STAGE``).
+                anybody (``KEY_REUSE``), or everybody knows it (``KEY_WEAK``).
+            FailedPreconditionError: A rotation of it is in progress (``KEY_STAGE``),
+                or the key is known as stolen (``KEY_COMPROMISED``).
         """
         thumbprint = sha256(public_key.spki).digest()
         with self._bench.storage.read() as conn:
@@ -213,6 +215,10 @@ class Rotation:
         if newest.stage is not Stage.ACTIVE:
             raise FailedPreconditionError(
                 f"{newest.ref} is {newest.stage}; finish that rotation first", reason="KEY_STAGE"
+            )
+        with self._bench.storage.read() as conn:
+            check_new(
+                conn, public_key, registers=self._bench.registers, keyring=self._bench.keyring
             )
         key = KeyVersion(
             ref=KeyRef(owner, purpose, newest.ref.version + 1),
