@@ -15,6 +15,7 @@ from hashlib import sha256
 from typing import Final
 
 from yinxin_ca.officer import Officer, OfficerRegister, SigningRecord
+from yinxin_ca.weakkey import load_strong
 from yinxin_proto.clock import Clock
 from yinxin_proto.error import (
     FailedPreconditionError,
@@ -206,8 +207,10 @@ class DualControl:
         Raises:
             PermissionDeniedError: As `check`, or ``OPERATION_MISSING``, ``OPERATION_TARGET``.
             AlreadyExistsError: ``OFFICER_EXISTS``.
+            InvalidArgumentError: A key whose private half everybody knows (``KEY_WEAK``).
         """
         at = self.now()
+        load_strong(officer.public_key.spki, officer.public_key.suite)
         if len(self._register.officers()) >= FIRST_OFFICERS:
             parameters = parameters_of(officer_outcome(officer.public_key))
             self._carry_out(TrustChange(Action.ADD_OFFICER, officer.id, parameters), operation)

@@ -49,6 +49,8 @@ from yinxin_trust import schema
 from yinxin_trust.answering import Answering, authority_of
 from yinxin_trust.catalogue import builtin_types
 from yinxin_trust.certification import ISSUING, ROOT, issuing_cas
+from yinxin_trust.command.issuedcertificate import _revoke as revoke_command
+from yinxin_trust.directory import touch
 from yinxin_trust.keystage import Stage
 from yinxin_trust.peerrevocation import PeerRevocation
 from yinxin_trust.publication import current_view
@@ -608,6 +610,41 @@ def test_authorities_under_the_next_root_point_at_what_is_served() -> None:
             response, _ = served.ask("GET", url.removeprefix(URL))
             assert response.status == 200, url
     served.close()
+
+
+def test_what_was_revoked_while_the_roots_key_was_shut_is_published_once_it_is_open(
+    served: Served,
+) -> None:
+    region = served.region
+    issuing = served.anchor("timestamp").serial_number
+    revoke_certificate(region, issuing, RevocationReason.CESSATION_OF_OPERATION)
+    with region.storage.write() as conn:
+        touch(conn)
+        region.registrar.publish_trust(conn)
+    _, crl = served.ask("GET", "/crl/root.crl")
+    listed = parse_crl(crl).verify(served.anchor(ROOT), suite=ES256)
+    assert issuing in listed.entries
+
+
+def test_a_revocation_that_was_interrupted_is_finished_by_the_same_command(
+    served: Served,
+) -> None:
+    region, key = served.region, _key()
+    first = parse(_authority(region, "seal").issue(SEAL, subject=SUBJECT, public_key=key))
+    second = parse(_authority(region, "member").issue(DEPARTMENT, subject=SUBJECT, public_key=key))
+    compromise = RevocationReason.KEY_COMPROMISE
+    # The power went after the first line in a register.
+    revoke_certificate(region, first.serial_number, compromise)
+
+    assert revoke_command(region, first.serial_number, key.spki, compromise) == 1
+    with pytest.raises(FailedPreconditionError) as told:
+        revoke_command(region, first.serial_number, key.spki, compromise)
+
+    assert told.value.reason == "ALREADY_REVOKED"
+    for leaf, name in ((first, "seal"), (second, "member")):
+        _, crl = served.ask("GET", leaf.crl_urls[0].removeprefix(URL))
+        listed = parse_crl(crl).verify(served.anchor(name), suite=ES256)
+        assert listed.entries[leaf.serial_number].reason is compromise
 
 
 def _key() -> PublicKey:

@@ -8,13 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from sqlalchemy import Connection, func, select, update
 
 from yinxin_ca.keystore import KeyRef, Purpose
 from yinxin_ca.profile import LICENCE, TLS_CLIENT
 from yinxin_ca.subject import AlternativeNames, Subject
+from yinxin_proto.certificate import parse
 from yinxin_proto.clock import Clock, Entropy
+from yinxin_proto.crl import parse_crl
 from yinxin_proto.error import (
     AlreadyExistsError,
     InvalidArgumentError,
@@ -33,6 +36,7 @@ from yinxin_trust.catalogue import load_catalogue
 from yinxin_trust.certification import (
     ROOT,
     RegisterFactory,
+    ca_label,
     crl_targets,
     get_crl,
     get_crl_for,
@@ -213,7 +217,8 @@ class Registrar:
     ) -> None:
         """Sign and publish the trust list as the records make it, in one transaction.
 
-        The root's revocation list is renewed along with it when it is due.
+        The root's revocation list is renewed along with it when it is due, or
+        lacks what was revoked while its key was not at hand.
 
         Args:
             conn: A write transaction.
@@ -228,7 +233,7 @@ class Registrar:
         changes: dict[str, dict[str, bytes | None]] = {
             role: dict(targets) for role, targets in (also or {}).items()
         }
-        if is_crl_due(get_crl(conn, ROOT), now):
+        if self._is_root_list_due(conn, now):
             root = open_authority(
                 ROOT,
                 anchors=get_anchors(conn),
@@ -248,6 +253,15 @@ class Registrar:
             operations=operations,
             roles=roles,
         )
+
+    def _is_root_list_due(self, conn: Connection, now: datetime) -> bool:
+        """Tell whether the root's list ages, or lacks what was revoked while its key was shut."""
+        crl = get_crl(conn, ROOT)
+        if crl is None or is_crl_due(crl, now):
+            return True
+        ref, _ = self.keyring.signer_of(Purpose.ROOT, parse(get_anchors(conn).root).spki)
+        revoked = self.registers(ca_label(ROOT, ref.version)).revoked()
+        return not {record.serial for record in revoked} <= parse_crl(crl).content.entries.keys()
 
     def add_principal(
         self,

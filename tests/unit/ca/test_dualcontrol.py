@@ -23,6 +23,7 @@ from yinxin_proto.error import (
     AlreadyExistsError,
     FailedPreconditionError,
     IntegrityError,
+    InvalidArgumentError,
     PermissionDeniedError,
     VerificationError,
 )
@@ -69,6 +70,17 @@ def control(register: OfficerRegister, clock: FixedClock) -> DualControl:
 
 def person(name: str, key: str | None = None) -> Officer:
     return Officer(id=name, name="虚构", public_key=KEYS[key or name].public_key)
+
+
+def test_nobody_takes_office_with_a_key_that_everybody_knows(
+    register: OfficerRegister, clock: FixedClock
+) -> None:
+    control = DualControl(register=register, clock=clock, region=REGION)
+    known = ES256.load_deterministic(1).public_key
+    with pytest.raises(InvalidArgumentError) as refused:
+        control.add_officer(Officer(id="a", name="虚构", public_key=known))
+    assert refused.value.reason == "KEY_WEAK"
+    assert not register.officers()
 
 
 def operation(

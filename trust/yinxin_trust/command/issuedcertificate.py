@@ -14,7 +14,7 @@ from yinxin_ca.authority import to_pem
 from yinxin_ca.register import CertificateRecord
 from yinxin_edge.terminal import Terminal
 from yinxin_proto.crl import RevocationReason
-from yinxin_proto.error import InvalidArgumentError, NotFoundError
+from yinxin_proto.error import FailedPreconditionError, InvalidArgumentError, NotFoundError
 from yinxin_trust.certification import ROOT
 from yinxin_trust.command.console import audited
 from yinxin_trust.command.opening import RegionDirectory, open_region
@@ -157,10 +157,19 @@ def revoke(
 def _revoke(region: Region, number: int, spki: bytes, reason: RevocationReason) -> int:
     """Revoke and publish; return how many more of the same key there were."""
     others: tuple[RevokedCertificate, ...] = ()
-    touched = {revoke_certificate(region, number, reason).authority}
+    already: FailedPreconditionError | None = None
+    name, _ = find_certificate(region, number)
+    try:
+        revoke_certificate(region, number, reason)
+    except FailedPreconditionError as error:
+        already = error
     if reason is RevocationReason.KEY_COMPROMISE:
         others = revoke_certificates_of_key(registers_of(region), spki, reason, region.clock.now())
-    publish_revocations(region, touched | {other.authority for other in others})
+    # Even where it was revoked before: a call that was interrupted may have left the
+    # key's other certificates, and no list that says so.
+    publish_revocations(region, {name} | {other.authority for other in others})
+    if already is not None and not others:
+        raise already
     return len(others)
 
 
