@@ -33,7 +33,7 @@ from yinxin_proto.operation import (
 from yinxin_proto.signature import PublicKey, Signer
 from yinxin_proto.strict import Json
 from yinxin_proto.succession import check_succession
-from yinxin_proto.trustchange import TrustChange, parameters_of, trust_breaks
+from yinxin_proto.trustchange import TrustChange, parameters_of, trust_breaks, withdrawals
 from yinxin_proto.trustlist import TrustList
 
 TRUST_TARGET: Final = "trust.json"
@@ -292,10 +292,23 @@ class TrustSigner:
         decided = self.control.decided()
         old, new = TrustList.parse(published), TrustList.parse(proposed)
         check_succession(old, new)
+        withdrawn = self.control.register.withdrawn()
         used = self.control.cover(
-            trust_breaks(old, new, decided=decided), operations, welcome=trust_breaks(old, new)
+            trust_breaks(old, new, decided=decided, withdrawn=withdrawn),
+            operations,
+            welcome=trust_breaks(old, new),
         )
-        return self._bound(proposed, at, used, base=sha256(published).digest())
+        return self._bound(
+            proposed,
+            SigningRecord(
+                at=at,
+                nonces=tuple(one.nonce for one in used),
+                operations=tuple(one.digest for one in used),
+                trust_list=sha256(proposed).digest(),
+                base=sha256(published).digest(),
+                withdrawn=tuple(sorted(withdrawals(old, new))),
+            ),
+        )
 
     def first(self, proposed: bytes) -> Signer:
         """Record the list that a region is founded with, and return what signs it.
@@ -309,23 +322,13 @@ class TrustSigner:
                 "these offline keys have signed a trust list already: a region is founded once",
                 reason="FOUNDED",
             )
-        return self._bound(proposed, at, (), base=None)
+        digest = sha256(proposed).digest()
+        record = SigningRecord(at=at, nonces=(), operations=(), trust_list=digest)
+        return self._bound(proposed, record)
 
-    def _bound(
-        self, proposed: bytes, at: int, used: Sequence[Operation], *, base: bytes | None
-    ) -> Signer:
-        digest = sha256(proposed)
-        self.control.register.record(
-            SigningRecord(
-                at=at,
-                nonces=tuple(one.nonce for one in used),
-                operations=tuple(one.digest for one in used),
-                trust_list=digest.digest(),
-                base=base,
-            ),
-            proposed,
-        )
-        return _BoundSigner(self.signer, digest.hexdigest())
+    def _bound(self, proposed: bytes, record: SigningRecord) -> Signer:
+        self.control.register.record(record, proposed)
+        return _BoundSigner(self.signer, sha256(proposed).hexdigest())
 
 
 class _BoundSigner:

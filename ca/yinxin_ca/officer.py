@@ -71,6 +71,8 @@ class SigningRecord:
     """SHA-256 of the trust list, where one is to be signed."""
     base: bytes | None = None
     """SHA-256 of the list that it follows."""
+    withdrawn: tuple[bytes, ...] = ()
+    """CAs that the list names no more; see `trustchange.withdrawals`."""
 
 
 class OfficerRegister(Protocol):
@@ -90,6 +92,10 @@ class OfficerRegister(Protocol):
 
     def last_list(self) -> bytes | None:
         """Return the bytes of the trust list that was signed last."""
+        ...
+
+    def withdrawn(self) -> frozenset[bytes]:
+        """Return the CAs that were ever taken from the list."""
         ...
 
     def is_current(self, trust_list: bytes) -> bool:
@@ -132,6 +138,7 @@ class InMemoryOfficerRegister:
         self._at = 0
         self._list: bytes | None = None
         self._current: set[bytes | None] = set()
+        self._withdrawn: set[bytes] = set()
 
     def officers(self) -> Mapping[str, Officer]:
         """See `OfficerRegister.officers`."""
@@ -148,6 +155,10 @@ class InMemoryOfficerRegister:
     def last_list(self) -> bytes | None:
         """See `OfficerRegister.last_list`."""
         return self._list
+
+    def withdrawn(self) -> frozenset[bytes]:
+        """See `OfficerRegister.withdrawn`."""
+        return frozenset(self._withdrawn)
 
     def is_current(self, trust_list: bytes) -> bool:
         """See `OfficerRegister.is_current`."""
@@ -176,6 +187,7 @@ class InMemoryOfficerRegister:
     def record(self, signing: SigningRecord, trust_list: bytes | None = None) -> None:
         """See `OfficerRegister.record`."""
         self._used.update(signing.nonces)
+        self._withdrawn.update(signing.withdrawn)
         self._at = max(self._at, signing.at)
         if signing.trust_list is not None:
             self._list = trust_list
@@ -234,6 +246,10 @@ class FileOfficerRegister:
         """See `OfficerRegister.last_list`."""
         return self._state.last_list()
 
+    def withdrawn(self) -> frozenset[bytes]:
+        """See `OfficerRegister.withdrawn`."""
+        return self._state.withdrawn()
+
     def is_current(self, trust_list: bytes) -> bool:
         """See `OfficerRegister.is_current`."""
         return self._state.is_current(trust_list)
@@ -269,6 +285,7 @@ class FileOfficerRegister:
                 "operations": [b64url_encode(one) for one in signing.operations],
                 "trust_list": _encoded(signing.trust_list),
                 "base": _encoded(signing.base),
+                "withdrawn": [b64url_encode(one) for one in signing.withdrawn],
             }
         )
         self._drop_lists()
@@ -367,6 +384,7 @@ class FileOfficerRegister:
             operations=tuple(b64url_decode(one) for one in event["operations"]),
             trust_list=_decoded(event["trust_list"]),
             base=_decoded(event["base"]),
+            withdrawn=tuple(b64url_decode(one) for one in event["withdrawn"]),
         )
 
     def _listed(self, digest: Json) -> bytes | None:

@@ -23,7 +23,8 @@ from yinxin_proto.strict import Json, b64url_decode, canonical_json
 from yinxin_proto.trustlist import TrustList
 
 WITNESSES: Final = "witnesses"
-"""Names the witnesses as what a change is about."""
+ANCHORS: Final = "anchors"
+"""Name the witnesses, and CAs that come back, as what a change is about."""
 _DECIDED: Final = frozenset({KeyState.SUSPENDED, KeyState.COMPROMISED})
 
 
@@ -58,7 +59,11 @@ def key_change(record: KeyRecord, action: Action) -> TrustChange:
 
 
 def trust_breaks(
-    old: TrustList, new: TrustList, *, decided: TrustList | None = None
+    old: TrustList,
+    new: TrustList,
+    *,
+    decided: TrustList | None = None,
+    withdrawn: frozenset[bytes] = frozenset(),
 ) -> tuple[TrustChange, ...]:
     """Return every change from ``old`` to ``new`` that an operation must cover.
 
@@ -67,6 +72,7 @@ def trust_breaks(
         new: What is to follow.
         decided: What was signed last, published or not: what officers decided
             in it stands, and takes no further word of theirs.
+        withdrawn: What `withdrawals` ever returned: lists keep no trace of it.
     """
     decided = old if decided is None else decided
     return (
@@ -74,6 +80,7 @@ def trust_breaks(
         *_authorities(old, new),
         *_logs(old, new, decided),
         *_anchors(old, new, decided),
+        *_returning(old, new, withdrawn),
         *_witnesses(old, new),
     )
 
@@ -125,7 +132,8 @@ def _authorities(old: TrustList, new: TrustList) -> Iterator[TrustChange]:
         later = new.authority(authority.code)
         if later is None:
             yield TrustChange(Action.REMOVE_AUTHORITY, authority.code, parameters_of({}))
-        elif not set(authority.types) <= set(later.types):
+        # Wider too: whoever has the service could else give himself a type.
+        elif set(authority.types) != set(later.types):
             scopes: Json = [scope.to_json() for scope in later.types]
             yield TrustChange(Action.CHANGE_TRUST, authority.code, parameters_of(scopes))
 
@@ -170,6 +178,26 @@ def _keep(before: list[Json], decided: list[Json], after: list[Json]) -> bool:
     return was - withdrawn <= stays and not withdrawn & stays
 
 
+def withdrawals(old: TrustList, new: TrustList) -> frozenset[bytes]:
+    """Return names for the CAs that are anchors no more, for the signer to remember."""
+    return _names(old) - _names(new)
+
+
+def _names(listed: TrustList) -> frozenset[bytes]:
+    anchors = listed.anchors
+    # One key has one purpose, so which list it stood in does not matter.
+    ders = (*anchors.licence, *anchors.status, *anchors.tls)
+    return frozenset(sha256(b"\0".join(_identity(der))).digest() for der in ders)
+
+
+def _returning(
+    old: TrustList, new: TrustList, withdrawn: frozenset[bytes]
+) -> Iterator[TrustChange]:
+    if (_names(new) - _names(old)) & withdrawn:
+        outcome = parameters_of(new.anchors.to_json())
+        yield TrustChange(Action.CHANGE_TRUST, ANCHORS, outcome)
+
+
 def _certified(anchors: list[Json]) -> frozenset[tuple[bytes, bytes]]:
     return frozenset(_identity(b64url_decode(str(der))) for der in anchors)
 
@@ -184,7 +212,8 @@ def _identity(der: bytes) -> tuple[bytes, bytes]:
 
 
 def _witnesses(old: TrustList, new: TrustList) -> Iterator[TrustChange]:
-    # Times that witnesses vouch for prove when a licence existed: fewer prove less.
-    before, after = old.witnesses, new.witnesses
-    if after.quorum < before.quorum or not set(before.keys) <= set(after.keys):
-        yield TrustChange(Action.CHANGE_TRUST, WITNESSES, parameters_of(after.to_json()))
+    # Times that they vouch for prove when a licence existed: fewer prove less, and more
+    # are votes of somebody's.
+    if old.witnesses != new.witnesses:
+        outcome = parameters_of(new.witnesses.to_json())
+        yield TrustChange(Action.CHANGE_TRUST, WITNESSES, outcome)

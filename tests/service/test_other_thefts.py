@@ -24,6 +24,7 @@ from yinxin_proto.crl import RevocationReason, parse_crl
 from yinxin_proto.error import (
     FailedPreconditionError,
     KeyStoreError,
+    NotFoundError,
     PermissionDeniedError,
     UnavailableError,
     VerificationError,
@@ -135,6 +136,12 @@ def test_a_broken_log_key_leaves_what_is_cosigned(scene: Scene, tmp_path: Path) 
     # Signed with Ed25519 alone: whoever broke it has not the ML-DSA-44 key.
     for report in (scene.online(fork), scene.offline(pack, fork)):
         assert report.indication is Indication.TOTAL_FAILED, report.code
+
+
+def test_nobody_is_asked_to_sign_for_a_log_that_is_not_there(scene: Scene) -> None:
+    with pytest.raises(NotFoundError) as refused:
+        LogTheft(region=scene.small.region).break_operation("putian.example/log/350300/licences/9")
+    assert refused.value.reason == "LOG"
 
 
 def test_tokens_of_a_stolen_status_key_say_nothing_and_new_ones_replace_them(

@@ -27,7 +27,7 @@ from yinxin_trust import schema
 from yinxin_trust.access import Principal, Role
 from yinxin_trust.catalogue import Catalogue, load_catalogue
 from yinxin_trust.keystage import Stage
-from yinxin_trust.permissionseal import VERSION, PermissionSeal, before_change
+from yinxin_trust.permissionseal import VERSION, PermissionSeal, before_change, hold
 from yinxin_trust.storage import get_setting, put_setting
 
 
@@ -132,6 +132,9 @@ class Directory:
         current = self._snapshot
         if current is not None and current.version == version:
             return current
+        # Before this process's own lock: who has the row may be about to ask for that.
+        hold(conn)
+        version = get_setting(conn, VERSION) or "0"
         with self._lock:
             current = self._snapshot
             if current is None or current.version != version:

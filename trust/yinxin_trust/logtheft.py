@@ -87,7 +87,18 @@ class LogTheft:
         return end
 
     def break_operation(self, origin: str) -> Operation:
-        """Return what officers are to sign for a log key that is no secret any more to anyone."""
+        """Return what officers are to sign for a log key that is no secret any more to anyone.
+
+        Raises:
+            NotFoundError: No such log (``LOG``).
+            FailedPreconditionError: It has no cosigner: nothing would count then
+                (``LOG_COSIGNER``).
+        """
+        if not self._epoch(origin).chain:
+            raise FailedPreconditionError(
+                "the log has no post-quantum key: without its Ed25519 key nothing would count",
+                reason="LOG_COSIGNER",
+            )
         return self._new(Action.BREAK_LOG_KEY, origin, parameters_of({}))
 
     def declare_broken(self, origin: str, operations: Sequence[SignedOperation]) -> None:

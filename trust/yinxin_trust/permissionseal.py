@@ -124,10 +124,22 @@ def attach(conn: Connection, seal: PermissionSeal) -> None:
     conn.info[_CHANGED] = False
 
 
+def hold(conn: Connection) -> None:
+    """Keep other changes out until the transaction ends, where it may write.
+
+    On PostgreSQL each statement of such a transaction sees what was committed
+    by then: seal and rows, read one after the other, would be of two moments.
+    """
+    if conn.info.get(_KEY) is not None:
+        s = schema.setting.c
+        conn.execute(select(s.value).where(s.name == VERSION).with_for_update())
+
+
 def before_change(conn: Connection) -> None:
     """Check the seal before the first change of a transaction that knows it."""
     seal: PermissionSeal | None = conn.info.get(_KEY)
     if seal is not None and not conn.info[_CHANGED]:
+        hold(conn)
         seal.check(conn)
         conn.info[_CHANGED] = True
 

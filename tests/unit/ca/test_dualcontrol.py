@@ -324,7 +324,12 @@ ENDS = 1_800_000_000
             Action.RESUME_KEY,
         ),
         (lambda _: None, lambda v: _key(v).update(state="retired", not_after=ENDS), None),
-        (lambda v: _witnessed(v, 0), lambda v: _witnessed(v, 1), None),
+        (lambda v: _witnessed(v, 0), lambda v: _witnessed(v, 1), Action.CHANGE_TRUST),
+        (
+            lambda _: None,
+            lambda v: v["authorities"][0]["types"][1].update(not_after=ENDS),
+            Action.CHANGE_TRUST,
+        ),
     ],
 )
 def test_what_each_change_of_trust_takes(before: Edit, after: Edit, action: Action | None) -> None:
@@ -438,6 +443,14 @@ def test_a_withdrawn_authority_does_not_come_back_under_another_certificate(
     with pytest.raises(PermissionDeniedError) as refused:
         judge.release(with_other.to_bytes(), published=begun.to_bytes())
     assert refused.value.reason == "OPERATION_MISSING"
+
+    # Nor a year later, when no list that is at hand has it any more.
+    for _ in range(2):
+        judge.release(without.to_bytes(), published=without.to_bytes())
+    for back in (begun, with_other):
+        with pytest.raises(PermissionDeniedError) as later:
+            judge.release(back.to_bytes(), published=without.to_bytes())
+        assert later.value.reason == "OPERATION_MISSING"
 
 
 def _covered(clock: FixedClock, old: TrustList, new: TrustList) -> list[SignedOperation]:

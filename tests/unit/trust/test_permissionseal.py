@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from itertools import permutations
 
 import pytest
 from sqlalchemy import Connection, delete, insert, select, update
 
+from support.postgres import temporary_schema
 from support.requests import AUTHORITY
 from support.small_region import OTHER_TYPE, SmallRegion
+from yinxin_ca.keystore import Purpose
 from yinxin_edge.database_error import UniqueError
 from yinxin_proto.error import FailedPreconditionError, IntegrityError
 from yinxin_proto.scope import TypeScope
@@ -219,3 +222,36 @@ def test_the_database_itself_keeps_them_apart(small: SmallRegion, held: Role, wa
 
     with pytest.raises(UniqueError):
         assign_both()
+
+
+@pytest.mark.postgres
+def test_two_who_change_the_records_at_once_are_no_intruders() -> None:
+    """Each sees what the other committed meanwhile: seal and rows must be of one moment."""
+    with temporary_schema() as url, SmallRegion.found(url) as small:
+        region = small.region
+        with region.storage.write() as conn:
+            region.registrar.add_principal(conn, principal_id="clerk", display_name="虚构科员")
+
+        def rotate() -> None:
+            for purpose in (Purpose.KEK, Purpose.STATUS, Purpose.OCSP, Purpose.TLS_SERVER):
+                region.rotation().prepare(region.namespace.code, purpose)
+
+        def appoint(principal: str) -> None:
+            with region.storage.write() as conn:
+                region.registrar.add_principal(
+                    conn, principal_id=principal, display_name="虚构科员"
+                )
+            for _ in range(10):
+                with region.storage.write() as conn:
+                    region.registrar.assign(conn, principal, Role.AUDITOR, by="test")
+                with region.storage.write() as conn:
+                    # As whoever issues does, within the transaction that stores.
+                    region.directory.snapshot(conn)
+                    region.registrar.withdraw(conn, principal, Role.AUDITOR, by="test")
+
+        with ThreadPoolExecutor(3) as pool:
+            done = [pool.submit(rotate), *(pool.submit(appoint, one) for one in ("jia", "yi"))]
+            for one in done:
+                one.result()
+        with region.storage.read() as conn:
+            PermissionSeal(region.keyring.integrity_key()).check(conn)

@@ -28,7 +28,8 @@ from yinxin_trust.keyoverview import KeyLine, overview
 from yinxin_trust.keyring import LOG_KINDS
 from yinxin_trust.keystage import Stage, Step
 from yinxin_trust.region import Region
-from yinxin_trust.rotation.engine import Progress, Rotation, Waiting, takes_offline_keys
+from yinxin_trust.rotation.engine import Progress, Rotation, Waiting
+from yinxin_trust.rotation.plans import takes_offline_keys
 from yinxin_trust.servercertificate import ServerCertificate
 
 app: Final = typer.Typer(no_args_is_help=True, add_completion=False)

@@ -142,6 +142,8 @@ def compromise(
         if as_json:
             terminal.json(report_json(proposal, refused))
         else:
+            # A comparison alone stops it, too: what it signs meanwhile would be beyond the pin.
+            terminal.line("key.stopped", style="green", ref=str(proposal.key))
             _show(terminal, proposal, refused)
         if not dry_run:
             _hand_out(

@@ -13,7 +13,7 @@ still hold an older one.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -52,15 +52,10 @@ from yinxin_trust.keyring import OFFLINE
 from yinxin_trust.keystage import Stage, Step, target_of
 from yinxin_trust.publication import Publication
 from yinxin_trust.registration import Registrar
-from yinxin_trust.repositorykeys import DELEGATED_PURPOSES, TOP_LEVEL_PURPOSES
 from yinxin_trust.rotation.event import KeyEvents
-from yinxin_trust.rotation.issuingca import IssuingCaPlan, ServiceCaPlan
-from yinxin_trust.rotation.logkey import LogKeyPlan, log_number_of
-from yinxin_trust.rotation.plan import Bench, Change, PlainPlan, Plan
-from yinxin_trust.rotation.repositorykey import RepositoryKeyPlan, offline_steps
-from yinxin_trust.rotation.secretkey import IndexKeyPlan, KeyEncryptionPlan
-from yinxin_trust.rotation.serverkey import ServerKeyPlan
-from yinxin_trust.rotation.trustkey import ApprovalKeyPlan, LicenceKeyPlan, StatusKeyPlan
+from yinxin_trust.rotation.logkey import log_number_of
+from yinxin_trust.rotation.plan import Bench, Change, Plan
+from yinxin_trust.rotation.plans import plans
 from yinxin_trust.rows import milliseconds, moment
 from yinxin_trust.settings import RotationTable
 
@@ -138,7 +133,7 @@ class Rotation:
         self._publication = Publication(
             storage=bench.storage, keyring=bench.keyring, clock=bench.clock
         )
-        self._plans = _plans(bench, settings)
+        self._plans = plans(bench, settings)
 
     def plan(self, purpose: Purpose) -> Plan:
         """Return how keys of a purpose rotate.
@@ -558,40 +553,3 @@ _DUE: Final = {
     Stage.RETIRING: Step.RETIRE,
     Stage.RETIRED: Step.DESTROY,
 }
-
-
-_KINDS: Final[Mapping[Purpose, type[PlainPlan]]] = {
-    Purpose.LICENCE: LicenceKeyPlan,
-    Purpose.APPROVAL: ApprovalKeyPlan,
-    Purpose.STATUS: StatusKeyPlan,
-    Purpose.LOG: LogKeyPlan,
-    Purpose.LICENCE_CA: IssuingCaPlan,
-    Purpose.STATUS_CA: IssuingCaPlan,
-    Purpose.TLS_CA: IssuingCaPlan,
-    Purpose.SEAL_CA: ServiceCaPlan,
-    Purpose.TIMESTAMP_CA: ServiceCaPlan,
-    Purpose.MEMBER_CA: ServiceCaPlan,
-    # Certified anew by whoever answers with them, once they are active.
-    Purpose.OCSP: PlainPlan,
-    Purpose.TLS_OCSP: PlainPlan,
-    Purpose.TIMESTAMP: PlainPlan,
-    Purpose.TLS_SERVER: ServerKeyPlan,
-}
-_ROLES: Final = (*sorted(TOP_LEVEL_PURPOSES), *sorted(DELEGATED_PURPOSES))
-
-
-def takes_offline_keys(purpose: Purpose, step: Step) -> bool:
-    """Tell whether a step needs the offline keys, before anything is opened."""
-    if purpose in _ROLES:
-        return step in offline_steps(purpose)
-    kind = _KINDS.get(purpose)
-    return kind is not None and step in kind.offline
-
-
-def _plans(bench: Bench, settings: RotationTable) -> Mapping[Purpose, Plan]:
-    return {
-        **{purpose: kind(bench) for purpose, kind in _KINDS.items()},
-        **{purpose: RepositoryKeyPlan(bench, purpose) for purpose in _ROLES},
-        Purpose.KEK: KeyEncryptionPlan(bench, settings.settle),
-        Purpose.INDEX_HMAC: IndexKeyPlan(bench, settings.settle),
-    }
