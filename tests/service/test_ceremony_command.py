@@ -108,8 +108,8 @@ def test_one_alone_adds_nobody(custody: Path) -> None:
 
 
 def test_an_expired_share_opens_nothing_and_it_is_audited(custody: Path) -> None:
-    # The shares of a rehearsal hold for a second.
-    renewing = script(custody, "renew", "renew", "jia yi", "threshold = 2", 'lifetime = "1s"')
+    # The shares of a rehearsal hold for seconds: enough to prove them on a busy machine.
+    renewing = script(custody, "renew", "renew", "jia yi", "threshold = 2", 'lifetime = "6s"')
     holders = script(custody, "holders", "open", "jia yi").read_text(encoding="utf-8")
     people = holders[holders.index("[[") :].replace("[[custodian]]", "[[holder]]")
     renewing.write_text(renewing.read_text(encoding="utf-8") + "\n" + people, encoding="utf-8")
