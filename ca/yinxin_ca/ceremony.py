@@ -16,9 +16,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import Final
 
-from yinxin_ca.ceremonyrecord import BEGUN, CeremonyRecord
+from yinxin_ca.ceremonyrecord import (
+    BEGUN,
+    CONFIRMED,
+    DEALT,
+    OPENED,
+    PRESENTED,
+    REFUSED,
+    RESEALED,
+    CeremonyRecord,
+)
 from yinxin_ca.ceremonyscript import CustodianTable, Operation, Script
 from yinxin_ca.custodian import Custodian, read_identity
 from yinxin_ca.masterkey import MasterKey, read_master_file
@@ -35,13 +43,6 @@ from yinxin_ca.share import (
 from yinxin_proto.clock import Clock, Entropy
 from yinxin_proto.error import FailedPreconditionError, IntegrityError, KeyStoreError, YinxinError
 from yinxin_proto.strict import Json, b64url_encode
-
-DEALT: Final = "dealt"
-CONFIRMED: Final = "confirmed"
-RESEALED: Final = "resealed"
-PRESENTED: Final = "presented"
-OPENED: Final = "opened"
-REFUSED: Final = "refused"
 
 Ask = Callable[[CustodianTable], str]
 """Asks one custodian for the passphrase of the custodian's own folder."""

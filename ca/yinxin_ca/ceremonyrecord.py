@@ -40,7 +40,15 @@ from yinxin_proto.strict import (
 )
 
 BEGUN: Final = "begun"
+DEALT: Final = "dealt"
+CONFIRMED: Final = "confirmed"
+RESEALED: Final = "resealed"
+PRESENTED: Final = "presented"
+OPENED: Final = "opened"
+REFUSED: Final = "refused"
 SIGNED: Final = "signed"
+EVENTS: Final = frozenset({BEGUN, DEALT, CONFIRMED, RESEALED, PRESENTED, OPENED, REFUSED, SIGNED})
+"""What a step may be; a record that says anything else was not written here."""
 MAX_RECORD_BYTES: Final = 1 << 22
 MAX_LINE_BYTES: Final = 1 << 16
 
@@ -234,6 +242,8 @@ def _step(line: bytes, previous: bytes, sequence: int) -> Step:
         or members["previous"] != b64url_encode(previous)
     ):
         raise MalformedError("a line that does not follow from the one before", reason="RECORD")
+    if members["event"] not in EVENTS:
+        raise MalformedError("a step of no known kind", reason="RECORD")
     return Step(
         sequence=sequence,
         at=datetime.fromtimestamp(members["at"], UTC),

@@ -16,8 +16,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from support.clock import FixedClock, SeededEntropy
-from yinxin_ca.ceremony import CONFIRMED, DEALT, OPENED, REFUSED, RESEALED, Ceremony
-from yinxin_ca.ceremonyrecord import CeremonyRecord
+from yinxin_ca.ceremony import Ceremony
+from yinxin_ca.ceremonyrecord import (
+    CONFIRMED,
+    DEALT,
+    OPENED,
+    REFUSED,
+    RESEALED,
+    CeremonyRecord,
+)
 from yinxin_ca.ceremonyscript import CustodianTable, Script
 from yinxin_ca.custodian import Custodian
 from yinxin_ca.keyfile import create_key_store, open_key_store
@@ -33,7 +40,7 @@ from yinxin_proto.error import (
     WrongPassphraseError,
     YinxinError,
 )
-from yinxin_proto.strict import b64url_decode
+from yinxin_proto.strict import b64url_decode, b64url_encode, canonical_json
 from yinxin_proto.suite import ES256
 
 OLD = "the passphrase before"
@@ -476,6 +483,20 @@ def test_a_signature_by_somebody_else_breaks_the_record(dealt: Stage) -> None:
     record = dealt.record("share")
     stranger = ES256.generate()
     record.sign("jia", stranger)
+    _assert_broken(dealt)
+
+
+def test_a_step_of_no_known_kind_breaks_the_record(dealt: Stage) -> None:
+    # Well formed, and in its place: but nothing here writes it.
+    path = dealt.root / "share.record"
+    lines = path.read_bytes().splitlines()
+    step = {
+        "at": json.loads(lines[-1])["at"],
+        "event": "invented",
+        "previous": b64url_encode(sha256(lines[-1]).digest()),
+        "sequence": len(lines) + 1,
+    }
+    path.write_bytes(path.read_bytes() + canonical_json(step) + b"\n")
     _assert_broken(dealt)
 
 
