@@ -370,6 +370,9 @@ def _spki(session: pkcs11.Session, ref: KeyRef, key_id: bytes) -> bytes:
     wanted = {Attribute.CLASS: ObjectClass.PUBLIC_KEY, Attribute.ID: key_id}
     found = session.get_objects(wanted)
     halves = [item for item in found if isinstance(item, pkcs11.PublicKey)]
+    if not halves and not any(_objects(session, ObjectClass.PRIVATE_KEY, ref)):
+        # The private half was there a moment ago: it is the token that went.
+        raise not_found(ref)
     if len(halves) != 1:
         raise KeyStoreError(
             f"key {ref} has {len(halves)} public halves in the token instead of one; restore "

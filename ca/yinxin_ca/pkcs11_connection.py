@@ -40,6 +40,8 @@ MAX_SESSIONS: Final = 16
 _LOOKS: Final = 6
 _LOOK_PAUSE: Final = timedelta(milliseconds=100)
 _PIN_FAULTS: Final = (fault.PinIncorrect, fault.PinInvalid, fault.PinLenRange)
+_LOST: Final = {"KEY_NOT_FOUND", "KEY_INCOMPLETE"}
+"""What a token that is being pulled out may say of a key that it has."""
 _ANSWERS: Final = (
     fault.MechanismInvalid,
     fault.MechanismParamInvalid,
@@ -111,7 +113,8 @@ class Connection:
 
         When the token does not answer it is looked for anew, once, and ``work``
         is done again if ``repeat`` allows that. The same where it says that it
-        has no such key: so do some modules of a token that was pulled out.
+        has no such key, or half of one: so do some modules of a token that was
+        pulled out, perhaps between one look and the next.
 
         Raises:
             UnavailableError: The token is not there (``TOKEN_GONE``).
@@ -128,7 +131,7 @@ class Connection:
             if not repeat:
                 raise gone(self.address.label) from error
         except KeyStoreError as error:
-            is_lost = repeat and error.reason == "KEY_NOT_FOUND"
+            is_lost = repeat and error.reason in _LOST
             if not is_lost or (self._module.gate.is_fresh and not is_known):
                 raise
         self._module.restart(seen)

@@ -94,7 +94,7 @@ def read_copies(path: Path) -> Iterator[ApprovalCopy]:
 
     Raises:
         ConfigurationError: It cannot be read, or is a folder without such files
-            (``APPROVALS``), or a line is no copy (``APPROVAL_COPY``): nothing
+            (``APPROVAL_COPIES``), or a line is no copy (``APPROVAL_COPY``): nothing
             may be judged by half of the copies.
     """
     try:
@@ -105,7 +105,7 @@ def read_copies(path: Path) -> Iterator[ApprovalCopy]:
             raise ConfigurationError(
                 f"{path} has no copies of approvals (*.jsonl): judged by it, nothing would stand; "
                 "name the authority's folder approvals/, or a file",
-                reason="APPROVALS",
+                reason="APPROVAL_COPIES",
             )
         for file in files:
             with file.open("rb") as lines:
@@ -114,7 +114,7 @@ def read_copies(path: Path) -> Iterator[ApprovalCopy]:
                         yield _copy(line, file, number)
     except OSError as error:
         raise ConfigurationError(
-            f"cannot read {path}: {error.strerror}", reason="APPROVALS"
+            f"cannot read {path}: {error.strerror}", reason="APPROVAL_COPIES"
         ) from error
 
 

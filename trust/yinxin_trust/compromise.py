@@ -120,7 +120,7 @@ class Compromise:
 
         Raises:
             NotFoundError: No such key.
-            InvalidArgumentError: No copies for a licence-signing key (``APPROVALS``).
+            InvalidArgumentError: No copies for a licence-signing key (``APPROVAL_COPIES``).
             UnavailableError: What it queued is not in the log yet (``NOT_SEQUENCED``).
             IntegrityError: The log's table is not its tree (``LOG_ENTRIES``).
         """
@@ -131,7 +131,7 @@ class Compromise:
             raise InvalidArgumentError(
                 "a licence-signing key is judged by what its authority approved: give the "
                 "authority's own copies with --approvals",
-                reason="APPROVALS",
+                reason="APPROVAL_COPIES",
             )
         self._drain(key)
         with self.registrar.storage.read() as conn:

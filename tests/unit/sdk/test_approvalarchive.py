@@ -47,7 +47,7 @@ def test_a_copy_after_one_that_a_crash_cut_short_is_whole(tmp_path: Path) -> Non
 def test_a_folder_without_copies_judges_nothing(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError) as refused:
         list(read_copies(tmp_path))
-    assert refused.value.reason == "APPROVALS"
+    assert refused.value.reason == "APPROVAL_COPIES"
     # An authority that approved nothing says so with an empty file.
     empty = tmp_path / "none.jsonl"
     empty.touch()
