@@ -108,17 +108,8 @@ class RoutedKeyStore:
 
     def list(self) -> tuple[KeyInfo, ...]:
         """See `KeyStore.list`; of a name in two stores, the one that is used."""
-        return self._list((self._rest, *self._routes))
-
-    def list_of(self, purpose: Purpose) -> tuple[KeyInfo, ...]:
-        """Return the keys of one purpose, asking no store that is not for it."""
-        routed = self._by_purpose.get(purpose)
-        routes = (self._rest,) if routed is None else (self._rest, routed)
-        return tuple(info for info in self._list(routes) if info.ref.purpose is purpose)
-
-    def _list(self, routes: Sequence[Route]) -> tuple[KeyInfo, ...]:
         found: dict[KeyRef, KeyInfo] = {}
-        for route in routes:
+        for route in (self._rest, *self._routes):
             for info in route.store.list():
                 if info.ref not in found or self._store(info.ref) is route.store:
                     found[info.ref] = info

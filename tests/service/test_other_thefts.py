@@ -34,7 +34,6 @@ from yinxin_proto.merkle import leaf_hash, node_hash
 from yinxin_proto.receipt import Receipt
 from yinxin_proto.signature import Signer
 from yinxin_proto.statuslist import StatusList, StatusToken
-from yinxin_proto.strict import parse_json
 from yinxin_proto.suite import ES256
 from yinxin_trust.answering import Answering
 from yinxin_trust.catheft import CaTheft
@@ -55,8 +54,7 @@ from yinxin_trust.publication import current_view
 from yinxin_trust.refresh import refresh
 from yinxin_trust.revocation import publish_revocations, revoke_certificate
 from yinxin_trust.roottheft import RootTheft
-from yinxin_trust.status import LIFETIME, STATUS_CHAIN, TTL
-from yinxin_trust.storage import require_setting
+from yinxin_trust.status import LIFETIME, TTL, status_chain
 from yinxin_trust.trustlisting import get_anchors
 from yinxin_verifier.certification import Certifier
 from yinxin_verifier.report import Indication
@@ -151,9 +149,7 @@ def test_tokens_of_a_stolen_status_key_say_nothing_and_new_ones_replace_them(
     presented = scene.file(scene.genuine[0])
     with region.storage.read() as conn:
         stolen = region.keyring.at(conn).signer(Purpose.STATUS, 1)
-        chain = [
-            bytes.fromhex(der) for der in parse_json(require_setting(conn, STATUS_CHAIN).encode())
-        ]
+        chain = status_chain(conn)
     small.later(minutes=5)
     proposal = propose(region, "region.status.1", ())
     declare(scene.officers, proposal)

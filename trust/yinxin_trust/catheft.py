@@ -45,8 +45,7 @@ from yinxin_trust.keystage import Stage, Step
 from yinxin_trust.publication import published_trust_list
 from yinxin_trust.region import Region
 from yinxin_trust.rows import milliseconds
-from yinxin_trust.status import STATUS_CHAIN, StatusSigner
-from yinxin_trust.storage import put_setting
+from yinxin_trust.status import StatusSigner, put_status_chain
 from yinxin_trust.successor import PreparedKey, Succession
 from yinxin_trust.trustlisting import get_anchors
 
@@ -197,8 +196,7 @@ class CaTheft:
     def _replace_chain(self, conn: Connection, made: PreparedKey) -> None:
         note(conn, made.ref, chain=canonical_json(list(encode_x5c(made.chain))).decode())
         if made.ref.purpose is Purpose.STATUS:
-            chain = "[" + ",".join(f'"{part.hex()}"' for part in made.chain) + "]"
-            put_setting(conn, STATUS_CHAIN, chain)
+            put_status_chain(conn, made.chain)
             return
         k = schema.authority_key
         crl = get_crl_for(conn, made.chain) or b""

@@ -39,8 +39,7 @@ from yinxin_trust.region import OFFLINE, Region
 from yinxin_trust.rows import moment
 from yinxin_trust.servercertificate import ServerCertificate
 from yinxin_trust.soundness import Soundness
-from yinxin_trust.status import STATUS_CHAIN
-from yinxin_trust.storage import require_setting
+from yinxin_trust.status import status_chain
 from yinxin_trust.trustlisting import get_anchors
 
 SAFE_SQLITE: Final = (3, 51, 3)
@@ -278,8 +277,7 @@ class Diagnosis:
             for ca in issuing_cas(conn):
                 if ca.key.stage is Stage.ACTIVE:
                     ends[f"{ca.label}-ca"] = parse(ca.certificate).not_after
-            status = parse_json(require_setting(conn, STATUS_CHAIN).encode())
-            ends["status-key"] = parse(bytes.fromhex(status[0])).not_after
+            ends["status-key"] = parse(status_chain(conn)[0]).not_after
             k = schema.authority_key.c
             for row in conn.execute(select(k.authority_code, k.x5c).where(k.purpose == "licence")):
                 chain = x5c_chain({"x5c": parse_json(row.x5c.encode())})

@@ -44,7 +44,7 @@ from yinxin_trust.publication import Publication
 from yinxin_trust.relocation import REGION_SETTING
 from yinxin_trust.rows import milliseconds
 from yinxin_trust.sequencer import create_log
-from yinxin_trust.status import STATUS_CHAIN, StatusSigner
+from yinxin_trust.status import StatusSigner, put_status_chain
 from yinxin_trust.storage import Storage, get_setting, put_setting
 from yinxin_trust.suites import RegionSuites
 from yinxin_trust.trustlisting import (
@@ -164,8 +164,7 @@ class Founder:
             subject=Subject(organisation=self.keyring.namespace.name, common_name="Status signing"),
             public_key=key,
         )
-        chain = "[" + ",".join(f'"{part.hex()}"' for part in authority.chain(der)) + "]"
-        put_setting(conn, STATUS_CHAIN, chain)
+        put_status_chain(conn, authority.chain(der))
         record = KeyRecord(
             suite=key.suite.name,
             purpose=KeyPurpose.STATUS,

@@ -44,7 +44,7 @@ from yinxin_trust.keyinventory import KeyVersion, add_active, inventory, move, n
 from yinxin_trust.keystage import Stage, Step
 from yinxin_trust.region import Region
 from yinxin_trust.rows import milliseconds
-from yinxin_trust.status import STATUS_CHAIN, StatusSigner
+from yinxin_trust.status import StatusSigner, put_status_chain
 from yinxin_trust.storage import get_setting, put_setting
 from yinxin_trust.trustlisting import CROSS_PREFIX, put_anchor
 
@@ -231,8 +231,7 @@ class RootTheft:
     def _rechain(self, conn: Connection, leaf: KeyVersion, chain: tuple[bytes, ...]) -> None:
         note(conn, leaf.ref, chain=_chain(*chain))
         if leaf.ref.purpose is Purpose.STATUS and leaf.stage is Stage.ACTIVE:
-            text = "[" + ",".join(f'"{part.hex()}"' for part in chain) + "]"
-            put_setting(conn, STATUS_CHAIN, text)
+            put_status_chain(conn, chain)
         elif leaf.ref.purpose is Purpose.LICENCE:
             k = schema.authority_key
             conn.execute(

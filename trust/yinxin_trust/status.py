@@ -9,7 +9,7 @@ size, the list shows.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -20,18 +20,28 @@ from yinxin_ca.keystore import Purpose
 from yinxin_proto.clock import Clock
 from yinxin_proto.error import IntegrityError, NotFoundError
 from yinxin_proto.statuslist import StatusList, StatusToken, StatusValue
-from yinxin_proto.strict import parse_json
+from yinxin_proto.strict import canonical_json, parse_json
 from yinxin_trust import schema
 from yinxin_trust.keyring import Keyring
 from yinxin_trust.ledger import LICENCES, signed_head
 from yinxin_trust.rows import milliseconds, moment
-from yinxin_trust.storage import require_setting
+from yinxin_trust.storage import put_setting, require_setting
 
-STATUS_CHAIN: Final = "status_x5c"
+_CHAIN: Final = "status_x5c"
 """Setting: the status key's certificates, JSON list of hexadecimal DER."""
 LIFETIME: Final = timedelta(days=1)
 TTL: Final = timedelta(minutes=5)
 _KEEP_APART: Final = timedelta(hours=6)
+
+
+def put_status_chain(conn: Connection, chain: Sequence[bytes]) -> None:
+    """Write the certificates of the status key that signs from now on, leaf first."""
+    put_setting(conn, _CHAIN, canonical_json([der.hex() for der in chain]).decode())
+
+
+def status_chain(conn: Connection) -> list[bytes]:
+    """Return the certificates of the status key that signs, leaf first."""
+    return [bytes.fromhex(der) for der in parse_json(require_setting(conn, _CHAIN).encode())]
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,10 +234,8 @@ class StatusSigner:
             log_size=log_size,
             list=StatusList.filled().replace({row.idx: row.value for row in values}),
         )
-        chain = [
-            bytes.fromhex(der) for der in parse_json(require_setting(conn, STATUS_CHAIN).encode())
-        ]
-        return token, token.sign(self._keyring.at(conn).signer(Purpose.STATUS), chain)
+        signer = self._keyring.at(conn).signer(Purpose.STATUS)
+        return token, token.sign(signer, status_chain(conn))
 
     def _issue_time(self, conn: Connection, list_number: int) -> datetime:
         """Return now, whole seconds, but never before the newest token.

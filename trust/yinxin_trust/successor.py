@@ -23,8 +23,7 @@ from yinxin_trust.keystage import Stage
 from yinxin_trust.keystanding import StandingKey
 from yinxin_trust.registration import Registrar
 from yinxin_trust.rows import milliseconds
-from yinxin_trust.status import STATUS_CHAIN
-from yinxin_trust.storage import put_setting
+from yinxin_trust.status import put_status_chain
 from yinxin_trust.trustlisting import get_anchors, key_row
 
 _PROFILES = {Purpose.LICENCE: ("licence", LICENCE), Purpose.STATUS: ("status", STATUS)}
@@ -108,8 +107,7 @@ class Succession:
             not_before=int(now.timestamp()),
         )
         if prepared.ref.purpose is Purpose.STATUS:
-            chain = "[" + ",".join(f'"{part.hex()}"' for part in prepared.chain) + "]"
-            put_setting(conn, STATUS_CHAIN, chain)
+            put_status_chain(conn, prepared.chain)
             row = key_row(version=prepared.ref.version, record=record)
         else:
             evidence = put_evidence(

@@ -28,8 +28,7 @@ from yinxin_trust.ledger import LICENCES, committed_head, signed_head
 from yinxin_trust.publication import TRUST_TARGET, first_root, reader
 from yinxin_trust.rotation.plan import NOTHING, Bench, Change, PlainPlan, describe
 from yinxin_trust.rows import milliseconds
-from yinxin_trust.status import STATUS_CHAIN, StatusSigner
-from yinxin_trust.storage import put_setting
+from yinxin_trust.status import StatusSigner, put_status_chain
 from yinxin_trust.trustlisting import get_anchors, key_row
 
 _TRUST: Final = Change(trust_list=True)
@@ -172,9 +171,7 @@ class StatusKeyPlan(TrustKeyPlan):
 
     def activate(self, conn: Connection, key: KeyVersion, old: KeyVersion | None) -> Change:
         """See `Plan.activate`: every list is signed anew, by it."""
-        put_setting(
-            conn, STATUS_CHAIN, "[" + ",".join(f'"{part.hex()}"' for part in key.chain) + "]"
-        )
+        put_status_chain(conn, key.chain)
         signer = StatusSigner(keyring=self.bench.keyring, clock=self.bench.clock)
         return Change(targets={"status": signer.sign_due(conn, every=True)})
 
